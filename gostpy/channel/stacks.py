@@ -1,0 +1,110 @@
+"""What gost's transport names stand for: per side a carrier, layers from the wire up, and a mux.
+
+Names are data. A row says which parts make up a stack, where an option is spelled differently in it
+(``keys``), and what differs by default. A part is a module of this folder with ``Options`` and a
+class; a name that needs code of its own has a file of its own and is a carrier here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gostpy.errors import ConfigError
+from gostpy.registry import unknown
+
+__all__ = ["DIALERS", "LISTENERS", "Stack", "part", "stack"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """One name on one side.
+
+    Attributes:
+        carrier: part that makes or accepts the endpoints.
+        layers: parts that shake hands on each conn, from the wire up.
+        mux: part that carries many conns on one, empty for none.
+        defaults: option field -> default that differs in this stack.
+        keys: option field -> spellings that differ in this stack.
+    """
+
+    carrier: str
+    layers: tuple[str, ...] = ()
+    mux: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (self.carrier, *self.layers, *((self.mux,) if self.mux else ()))
+
+
+_BOTH = {
+    "tcp": Stack("tcp"),
+    "tls": Stack("tcp", ("tls",)),
+    "ws": Stack("tcp", ("ws",)),
+    "wss": Stack("tcp", ("tls", "ws")),
+    "mtcp": Stack("tcp", (), "smux", defaults={"version": 2}),
+    "mtls": Stack("tcp", ("tls",), "smux"),
+    "mws": Stack("tcp", ("ws",), "smux"),
+    "mwss": Stack("tcp", ("tls", "ws"), "smux"),
+    "udp": Stack("udp"),
+    "unix": Stack("unix"),
+    "stdio": Stack("stdio"),
+}
+
+LISTENERS: dict[str, Stack] = {
+    **_BOTH,
+    "rtcp": Stack("rtcp"),
+    "rudp": Stack("rudp"),
+    "runix": Stack("runix"),
+}
+
+DIALERS: dict[str, Stack] = {
+    **_BOTH,
+    "direct": Stack("direct"),
+    "virtual": Stack("direct"),
+}
+
+_MODULES = {
+    "tcp": "gostpy.channel.tcp:Carrier",
+    "udp": "gostpy.channel.udp:Carrier",
+    "unix": "gostpy.channel.unix:Carrier",
+    "stdio": "gostpy.channel.stdio:Carrier",
+    "direct": "gostpy.channel.direct:Carrier",
+    "rtcp": "gostpy.channel.remote:StreamCarrier",
+    "rudp": "gostpy.channel.remote:PacketCarrier",
+    "runix": "gostpy.channel.remote:UnixCarrier",
+    "tls": "gostpy.channel.tls:Layer",
+    "ws": "gostpy.channel.ws:Layer",
+    "smux": "gostpy.channel.mux:Mux",
+}
+
+
+def stack(kind: str, name: str, where: str = "") -> Stack:
+    """The row of a listener or dialer. Raises ConfigError: unknown, or not built yet."""
+    row = (LISTENERS if kind == "listener" else DIALERS).get(name)
+    if row is None:
+        raise unknown(kind, name, where)
+    return row
+
+
+def part(name: str) -> Any:
+    """The class of a part; its module has ``Options`` (``ListenOptions``/``DialOptions`` where
+    the sides differ)."""
+    module, _, cls = _MODULES[name].partition(":")
+    try:
+        return getattr(importlib.import_module(module), cls)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("gostpy"):
+            raise ConfigError(f"data channel {name!r} does not exist yet") from error
+        raise
+
+
+def part_options(name: str, listening: bool) -> Any:
+    """The options class of a part on one side."""
+    module = importlib.import_module(_MODULES[name].partition(":")[0])
+    side = "ListenOptions" if listening else "DialOptions"
+    return getattr(module, side, None) or module.Options

@@ -1,0 +1,1 @@
+"""Sockets and the hub: endpoints, conns, the pipe, dialing, listening, timers."""

@@ -1,0 +1,1 @@
+"""Data processing: one file per protocol, handler and connector together."""

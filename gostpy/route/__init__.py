@@ -1,0 +1,1 @@
+"""The way out: routers, chains, hops, nodes, selection, name resolution."""

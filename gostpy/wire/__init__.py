@@ -1,0 +1,1 @@
+"""Wire formats, sans-IO: messages, codecs and state machines. No sockets, no clock."""
