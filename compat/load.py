@@ -1,0 +1,105 @@
+"""Configuration text -> Config, with every error and every oddity at its place in the text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from compat.decode import STRICT, WEAK, DecodeError, Decoder
+from compat.positions import locate, path_text
+from compat.schema import Config
+from compat.schema.fields import key_of
+from compat.sources import Document, parse
+from compat.warning import ConfigWarning
+from gostpy.errors import ConfigError, Position
+
+__all__ = ["decode_document", "load_text", "nearest"]
+
+
+def load_text(
+    text: str, form: str = "yaml", name: str = "<text>"
+) -> tuple[Config, list[ConfigWarning]]:
+    """Read a configuration from a string. Raises ConfigError.
+
+    Args:
+        form: ``yaml``, ``json`` or ``toml``.
+        name: what messages call it.
+    """
+    return decode_document(Document(name, text, form, parse(text, form, name)))
+
+
+def decode_document(document: Document) -> tuple[Config, list[ConfigWarning]]:
+    """Decode what was read. Raises ConfigError with position, path and what was expected."""
+    value = document.value
+    if value is None:
+        return Config(), []
+    if not isinstance(value, Mapping):
+        message = "expected a map with keys such as services and chains"
+        raise ConfigError(message, "", Position(document.name, 1, 1))
+    decoder = Decoder(STRICT if document.inline else WEAK)
+    try:
+        config = decoder.object(Config, value if document.inline else _expand(value))
+    except DecodeError as error:
+        where = path_text(error.path)
+        raise ConfigError(error.message, where, locate(document, error.path)) from None
+    return config, _warnings(decoder, document)
+
+
+def _warnings(decoder: Decoder, document: Document) -> list[ConfigWarning]:
+    found = []
+    for path, cls in decoder.unknown:
+        key = str(path[-1])
+        likely = nearest(key, (declared.key for declared in key_of(cls).values()))
+        message = f"unknown key {key!r}" + (f", did you mean {likely!r}?" if likely else "")
+        place = locate(document, path, key=True)
+        found.append(ConfigWarning(message, path_text(path), place))
+    for path in decoder.twice:
+        message = f"{str(path[-1])!r} is there twice, spelled differently; the last one counts"
+        place = locate(document, path, key=True)
+        found.append(ConfigWarning(message, path_text(path), place))
+    return found
+
+
+def nearest(word: str, known: Any) -> str:
+    """The known word that is most like ``word``, ignoring case; empty when none is."""
+    spelled = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.6)
+    return spelled[close[0]] if close else ""
+
+
+def _expand(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The root map as gost's reader sees it.
+
+    A dot in a key separates keys, also below the root but not inside lists; empty maps and nulls
+    are as if absent; a dotted key wins over the nested spelling.
+    """
+    plain: dict[str, Any] = {}
+    dotted: list[tuple[list[str], Any]] = []
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            item = _expand(item) or None
+        if item is None:
+            continue
+        if "." in key:
+            dotted.append((key.split("."), item))
+        else:
+            plain[key] = item
+    for parts, item in dotted:
+        _put(plain, parts, item)
+    return plain
+
+
+def _put(target: dict[str, Any], parts: list[str], item: Any) -> None:
+    """Set a nested value; keys that exist in other letters are reused."""
+    for depth, part in enumerate(parts):
+        name = next((key for key in target if key.lower() == part.lower()), part)
+        if depth < len(parts) - 1:
+            if not isinstance(target.get(name), dict):
+                target[name] = {}
+            target = target[name]
+        elif isinstance(item, dict) and isinstance(target.get(name), dict):
+            for key, inner in item.items():
+                _put(target[name], [key], inner)
+        else:
+            target[name] = item

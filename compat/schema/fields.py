@@ -1,0 +1,153 @@
+"""How one key of a configuration object is declared.
+
+A configuration object is a dataclass whose fields are made by the functions below, one line per
+key. Decoding, printing, error messages and the reference page all follow from that line::
+
+    @dataclass(slots=True, kw_only=True)
+    class FileLoader:
+        path: str = text("path", always=True)
+
+Keys are the spellings of YAML output. Missing is None, ``""``, 0 or False.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from compat.values import Duration
+
+__all__ = [
+    "Field",
+    "chain_names",
+    "fields_of",
+    "flag",
+    "headers",
+    "integer",
+    "key_of",
+    "many",
+    "one",
+    "present",
+    "span",
+    "table",
+    "text",
+    "texts",
+    "values",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The declaration behind one field.
+
+    Attributes:
+        name: attribute of the dataclass.
+        key: spelling in YAML.
+        json: spelling in JSON.
+        kind: ``text integer flag span texts table headers one many values chain_names``.
+        cls: class of the object or of the list's items.
+        always: printed even when empty.
+        since: gost release that introduced it.
+        deprecated: still read, has a successor.
+        doc: remark for the reference page.
+    """
+
+    name: str
+    key: str
+    json: str
+    kind: str
+    cls: type[Any] | None = None
+    always: bool = False
+    since: str = "3.2.6"
+    deprecated: bool = False
+    doc: str = ""
+
+
+_FIELDS: dict[type[Any], tuple[Field, ...]] = {}
+_KEYS: dict[type[Any], dict[str, Field]] = {}
+
+
+def _declare(kind: str, default: Any, key: str, cls: type[Any] | None, **more: Any) -> Any:
+    declared = {"key": key, "json": more.pop("json", "") or key, "kind": kind, "cls": cls, **more}
+    return field(default=default, metadata={"declared": declared})
+
+
+def text(key: str, **more: Any) -> Any:
+    """A string. ``more``: json, always, since, deprecated, doc."""
+    return _declare("text", "", key, None, **more)
+
+
+def integer(key: str, **more: Any) -> Any:
+    """A whole number of 64 bits."""
+    return _declare("integer", 0, key, None, **more)
+
+
+def flag(key: str, **more: Any) -> Any:
+    """True or false."""
+    return _declare("flag", False, key, None, **more)
+
+
+def span(key: str, **more: Any) -> Any:
+    """A duration; see :class:`compat.values.Duration`."""
+    return _declare("span", Duration(0), key, None, **more)
+
+
+def texts(key: str, **more: Any) -> Any:
+    """A list of strings, or None."""
+    return _declare("texts", None, key, None, **more)
+
+
+def table(key: str, **more: Any) -> Any:
+    """A free map, or None."""
+    return _declare("table", None, key, None, **more)
+
+
+def headers(key: str, **more: Any) -> Any:
+    """A map of strings, or None."""
+    return _declare("headers", None, key, None, **more)
+
+
+def one(key: str, cls: type[Any], **more: Any) -> Any:
+    """An object, or None."""
+    return _declare("one", None, key, cls, **more)
+
+
+def many(key: str, cls: type[Any], **more: Any) -> Any:
+    """A list of objects, or None; ``null`` items stay None (see :func:`present`)."""
+    return _declare("many", None, key, cls, **more)
+
+
+def values(key: str, cls: type[Any], **more: Any) -> Any:
+    """A list of objects, or None; a ``null`` item becomes an empty object."""
+    return _declare("values", None, key, cls, **more)
+
+
+def chain_names(key: str, cls: type[Any], **more: Any) -> Any:
+    """A list of names (3.2.6) or of objects (3.3), or None; items are objects here."""
+    return _declare("chain_names", None, key, cls, **more)
+
+
+def fields_of(cls: type[Any]) -> tuple[Field, ...]:
+    """The declarations of a configuration class, in the order of output."""
+    found = _FIELDS.get(cls)
+    if found is None:
+        declared = ((f.name, f.metadata["declared"]) for f in dataclasses.fields(cls))
+        found = _FIELDS[cls] = tuple(Field(name=name, **more) for name, more in declared)
+    return found
+
+
+def key_of(cls: type[Any]) -> dict[str, Field]:
+    """Lower-case key -> declaration."""
+    found = _KEYS.get(cls)
+    if found is None:
+        found = _KEYS[cls] = {declared.key.lower(): declared for declared in fields_of(cls)}
+    return found
+
+
+def present(items: Iterable[T | None] | None) -> Iterator[T]:
+    """The items of a list that may be missing and may hold ``null``."""
+    return (item for item in items or () if item is not None)
