@@ -31,10 +31,15 @@ class Sink(Protocol):
 
 
 def format_address(address: Any) -> str:
-    """``host:port`` of a socket address; IPv6 in brackets; a path or name as it is."""
+    """``host:port`` of a socket address; IPv6 in brackets; a path or name as it is.
+
+    IPv4 in IPv6, as dual-stack sockets report it, is written as IPv4.
+    """
     if isinstance(address, tuple):
-        host, port = address[0], address[1]
-        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+        host, port = str(address[0]), address[1]
+        if host.startswith("::ffff:") and "." in host:
+            host = host[7:]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if isinstance(address, bytes):
         return address.decode("utf-8", "replace")
     return str(address or "")
@@ -132,6 +137,8 @@ class Conn:
             for codec in self.codecs:
                 if codec.ended:
                     return False
+                if codec.held and codec.awaited:
+                    self._send_own(codec)
             if self.timeout is not None:
                 with timeout(self.timeout or 0.001):
                     data = self.endpoint.recv()

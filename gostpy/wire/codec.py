@@ -7,6 +7,7 @@ The same object serves the blocking handshake and the callback pump afterwards. 
 * ``encode`` returns complete wire bytes; it may put held-back output in front.
 * ``own``: there is output to send now that no application data caused (pong, key update).
 * ``held``: there is output that may wait for data to ride on (TLS Finished, a relay request).
+* ``awaited``: the peer says nothing before what is held has left, so a blocking read sends it.
 * ``ended``: the peer's end of stream was decoded.
 * ``level`` is set by the conn; it picks the decode buffer, so that nested layers do not share one.
 
@@ -39,6 +40,7 @@ class Codec:
 
     own: bool = False
     held: bool = False
+    awaited: bool = False
     ended: bool = False
     says_bye: bool = False
 
