@@ -1,0 +1,1 @@
+"""Wire formats joined to conns: used by data channels and by protocols."""
