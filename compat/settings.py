@@ -41,16 +41,18 @@ class Settings:
         warnings: remarks, each with its position.
         places: where each part of ``config`` came from.
         files: configuration files that were read, in order.
+        arguments: the command line that all this came from; a reload reads it again.
     """
 
     config: Config
     flags: Flags
-    reload: Duration = Duration(0)  # noqa: RUF009 - immutable
+    reload: Duration = Duration(0)
     strict: bool = False
     worker: str = ""
     warnings: list[ConfigWarning] = field(default_factory=list)
     places: Places = field(default_factory=Places)
     files: list[str] = field(default_factory=list)
+    arguments: tuple[str, ...] = ()
 
     @property
     def log_level(self) -> str:
@@ -97,6 +99,7 @@ def load_settings(
     """
     flags = parse_flags(arguments)
     settings = Settings(config=Config(), flags=flags, reload=flags.reload)
+    settings.arguments = tuple(arguments)
     settings.strict = is_strict(environment)
     settings.worker = environment.get("_GOST_ID", "")
     if flags.extra:

@@ -212,7 +212,8 @@ class Guards(Protocol):
 class Listener(Protocol):
     """Binds and delivers logical conns."""
 
-    address: Any
+    @property
+    def address(self) -> Any: ...
 
     def listen(self) -> None:
         """Bind. Raises OSError."""

@@ -121,6 +121,8 @@ def parse(
     strict: bool = False,
     known: Iterable[str] = (),
     problems: list[Problem] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    keys: Mapping[str, tuple[str, ...]] | None = None,
 ) -> T:
     """Make an options object from a metadata map.
 
@@ -130,13 +132,17 @@ def parse(
         strict: convert as gost 3.2.6 does (unusable values become zero values in silence).
         known: further keys that are not reported as unknown.
         problems: filled with unknown keys and unusable values.
+        defaults: field name -> default that differs here (a stack's row); others are ignored.
+        keys: field name -> spellings that differ here, likewise.
     """
     lowered = {str(key).lower(): (key, value) for key, value in (metadata or {}).items()}
-    values: dict[str, Any] = {}
+    declared = options_of(cls)
+    values = {name: value for name, value in (defaults or {}).items() if name in declared}
     owned = {key.lower() for key in known}
-    for name, option in options_of(cls).items():
-        owned.update(key.lower() for key in option.keys)
-        found = next((lowered[k.lower()] for k in option.keys if k.lower() in lowered), None)
+    for name, option in declared.items():
+        spellings = (keys or {}).get(name, option.keys)
+        owned.update(key.lower() for key in spellings)
+        found = next((lowered[k.lower()] for k in spellings if k.lower() in lowered), None)
         if found is None:
             continue
         key, raw = found
@@ -150,7 +156,7 @@ def parse(
                 problems.append(Problem(str(key), error.message))
             value = _zero(option.kind)
         if option.positive and isinstance(value, int | float) and value <= 0:
-            value = option.default
+            value = values.get(name, option.default)
         values[name] = value
     if problems is not None and not strict:
         problems += [

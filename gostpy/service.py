@@ -39,6 +39,7 @@ class Service:
         self.log = log
         self.key = key
         self.state = "running"
+        self.hooks: dict[str, tuple[str, ...]] = {}
 
     @property
     def address(self) -> str:

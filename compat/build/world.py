@@ -1,0 +1,146 @@
+"""One configuration being built: the runtime it fills, the warnings it gives, the mode it obeys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from compat.schema import Config, TLSConfig
+from gostpy.interfaces import Log, TLSSettings
+from gostpy.options import Problem, options_of, parse
+from gostpy.runtime import Runtime
+
+__all__ = ["World", "build"]
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class World:
+    """What all builders share.
+
+    Attributes:
+        strict: gost's own behaviour where a working config could depend on it.
+        warnings: (path inside the config, message).
+    """
+
+    config: Config
+    log: Log
+    strict: bool = False
+    runtime: Runtime = field(default_factory=Runtime)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    _known: dict[str, set[str]] = field(default_factory=dict)
+
+    def warn(self, where: str, message: str) -> None:
+        if (where, message) not in self.warnings:
+            self.warnings.append((where, message))
+
+    def options(
+        self,
+        cls: type[T],
+        metadata: Mapping[str, Any] | None,
+        where: str,
+        *,
+        scope: str = "",
+        **differing: Any,
+    ) -> T:
+        """Parse options and note unusable values. Unknown keys are told later, see ``leftover``.
+
+        Args:
+            scope: parts of one service or node share their keys under this name.
+        """
+        problems: list[Problem] = []
+        made = parse(cls, metadata, strict=self.strict, problems=problems, **differing)
+        spellings = differing.get("keys") or {}
+        known = self._known.setdefault(scope or where, set())
+        for name, option in options_of(cls).items():
+            known.update(key.lower() for key in spellings.get(name, option.keys))
+        for problem in problems:
+            if problem.message != "unknown option":
+                self.warn(f"{where}.{problem.key}", problem.message)
+        return made
+
+    def leftover(self, scope: str, metadata: Mapping[str, Any] | None, where: str) -> None:
+        """Warn of keys that no part of the scope owns."""
+        if self.strict:
+            return
+        known = self._known.get(scope, set())
+        for key in metadata or {}:
+            if str(key).lower() not in known:
+                self.warn(f"{where}.{key}", f"unknown option{_nearest(str(key), known)}")
+
+    def missing(self, kind: str, name: str, where: str) -> None:
+        """Tell that a reference names nothing (yet), and what follows from that."""
+        if self.runtime.get(kind, name) is None:
+            effect = "is ignored" if self.strict else "is refused until it exists"
+            self.warn(where, f"there is no {kind} named {name!r}; what needs it {effect}")
+
+    def tls(self, config: TLSConfig | None) -> TLSSettings | None:
+        """Settings of a ``tls`` block; the global one stands in for a missing one of a listener."""
+        if config is None:
+            return None
+        options = config.options
+        return TLSSettings(
+            cert_file=config.cert_file,
+            key_file=config.key_file,
+            ca_file=config.ca_file,
+            secure=config.secure,
+            server_name=config.server_name,
+            min_version=options.min_version if options else "",
+            max_version=options.max_version if options else "",
+            cipher_suites=tuple(options.cipher_suites or ()) if options else (),
+            alpn=tuple(options.alpn or ()) if options else (),
+            reject_unknown_names=config.reject_unknown_sni,
+            server_names=tuple(config.server_names or ()),
+            validity=config.validity.seconds if config.validity else 0.0,
+            common_name=config.common_name,
+            organization=config.organization,
+        )
+
+    def server_tls(self, config: TLSConfig | None) -> TLSSettings | None:
+        """TLS settings of a listener or handler: its own, else the global section."""
+        if config is not None and (config.cert_file or config.key_file):
+            return self.tls(config)
+        common = self.tls(self.config.tls)
+        own = self.tls(config)
+        if own is None or common is None:
+            return own or common
+        return _merged(own, common)
+
+
+def _merged(own: TLSSettings, common: TLSSettings) -> TLSSettings:
+    """A listener's options with the certificate of the global section."""
+    import dataclasses
+
+    return dataclasses.replace(
+        own,
+        cert_file=common.cert_file,
+        key_file=common.key_file,
+        ca_file=own.ca_file or common.ca_file,
+        validity=own.validity or common.validity,
+        common_name=own.common_name or common.common_name,
+        organization=own.organization or common.organization,
+    )
+
+
+def _nearest(key: str, known: set[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(key.lower(), known, 1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def build(config: Config, log: Log, *, strict: bool = False) -> World:
+    """Make the live objects of a configuration; nothing is bound or started yet.
+
+    Raises ConfigError naming the place.
+    """
+    from compat.build import logs, nodes, policies, services
+
+    world = World(config, log, strict)
+    logs.build_loggers(world, config)
+    policies.build_policies(world)
+    nodes.build_ways(world)
+    services.build_services(world)
+    return world

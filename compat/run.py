@@ -1,0 +1,262 @@
+"""Runs a configuration: start, signals, reload, workers."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from compat.build.hooks import run_hooks
+from compat.build.logs import build_log
+from compat.build.world import World, build
+from compat.settings import Settings, load_settings
+from gostpy.errors import ConfigError, GostError
+from gostpy.observe.log import Logger
+from gostpy.service import Service
+
+__all__ = ["Node", "run", "run_workers"]
+
+WORKER_VARIABLE = "_GOST_ID"
+
+
+def run(settings: Settings, started: Callable[[Node], None] | None = None) -> int:
+    """Serve until a signal ends it; returns the exit status.
+
+    Args:
+        started: called once every service is up.
+
+    Raises: GostError: the start failed; nothing is left behind.
+    """
+    node = Node(settings)
+    node.start()
+    if started is not None:
+        started(node)
+    return node.wait()
+
+
+class Node:
+    """A running configuration, its log and its signals."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.log = build_log(settings.config.log)
+        self.world: World | None = None
+        self._stopped = Event()
+        self._status = 0
+        self._reloading = False
+        self._watchers: list[Any] = []
+
+    # -- start and stop --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Build, bind and serve. Raises GostError: nothing is left bound."""
+        world = self._build(self.settings)
+        _bind(list(world.runtime.services.values()))
+        for service in world.runtime.services.values():
+            _up(service)
+        self.world = world
+        self._watch_signals()
+        # what exists now lives as long as the process: keep it out of collections, and make these
+        # rarer; conns and pipes break their cycles themselves
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
+
+    def wait(self) -> int:
+        """Until stopped."""
+        self._stopped.wait()
+        self.close()
+        return self._status
+
+    def stop(self, status: int = 0) -> None:
+        self._status = status
+        self._stopped.set()
+
+    def close(self) -> None:
+        for watcher in self._watchers:
+            watcher.cancel() if hasattr(watcher, "cancel") else watcher.kill()
+        self._watchers.clear()
+        if self.world is not None:
+            for service in self.world.runtime.services.values():
+                _down(service)
+            self.world.runtime.close()
+            self.world = None
+
+    def _watch_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._watchers.append(gevent.signal_handler(number, self.stop))
+        self._watchers.append(gevent.signal_handler(signal.SIGHUP, self._hangup))
+        period = self.settings.reload.seconds if self.settings.reload else 0.0
+        if period > 0:
+            self._watchers.append(gevent.spawn(self._reload_every, period))
+
+    def _hangup(self) -> None:
+        self.reload()
+
+    def _reload_every(self, period: float) -> None:
+        while True:
+            gevent.sleep(period)
+            self.reload()
+
+    # -- building --------------------------------------------------------------------------------
+
+    def _build(self, settings: Settings, log: Logger | None = None) -> World:
+        try:
+            world = build(settings.config, log or self.log, strict=settings.strict)
+        except ConfigError as error:
+            raise _placed(settings, error) from error.__cause__
+        for where, message in world.warnings:
+            place = settings.position(_path(where)) or settings.position(_path(where)[:-1])
+            self.log.warn(f"{place}: {where}: {message}" if place else f"{where}: {message}")
+        return world
+
+    # -- reload ----------------------------------------------------------------------------------
+
+    def reload(self) -> bool:
+        """Read the same command line again and swap. False: something was wrong, nothing changed.
+
+        Services are matched by name and frozen listener options: where both are equal the bound
+        socket and its conns stay, and only what new conns get is replaced.
+        """
+        if self._reloading or self.world is None:
+            return False
+        self._reloading = True
+        try:
+            settings = load_settings(self.settings.arguments, os.environ)
+            log = build_log(settings.config.log)
+            world = self._build(settings, log)
+            self._swap(world)
+        except (GostError, OSError) as error:
+            self.log.error(f"reload failed, nothing changed: {error}")
+            return False
+        finally:
+            self._reloading = False
+        self.settings, self.log = settings, log
+        log.info("config reloaded")
+        return True
+
+    def _swap(self, world: World) -> None:
+        """Bind what is new, then replace, then close what is gone. Raises OSError, GostError."""
+        assert self.world is not None
+        before, after = self.world.runtime, world.runtime
+        kept = {
+            name: service
+            for name, service in before.services.items()
+            if name in after.services and after.services[name].key == service.key
+        }
+        fresh = [service for name, service in after.services.items() if name not in kept]
+        gone = [service for name, service in before.services.items() if name not in kept]
+        freed = _free_addresses(gone, fresh)
+        try:
+            _bind(fresh)
+        except (GostError, OSError):
+            for service in freed:
+                service.listen()
+                service.start()
+            raise
+        for name, service in kept.items():
+            made = after.services[name]
+            service.replace(made.handler, made.guards, made.log)
+            service.hooks = made.hooks
+            after.services[name] = service
+        for service in fresh:
+            _up(service)
+        for service in gone:
+            if service not in freed:
+                _down(service)
+        self.world = world
+        before.close()
+
+
+def _free_addresses(gone: Sequence[Service], fresh: Sequence[Service]) -> list[Service]:
+    """Close old listeners whose address a new one needs; everything else stays up meanwhile."""
+    wanted = {service.key[1] for service in fresh if service.key}
+    freed = [service for service in gone if service.key and service.key[1] in wanted]
+    for service in freed:
+        service.close()
+    return freed
+
+
+def _bind(services: Sequence[Service]) -> None:
+    """Bind all or none. Raises ConfigError, OSError."""
+    bound: list[Service] = []
+    try:
+        for service in services:
+            service.listen()
+            bound.append(service)
+    except (GostError, OSError) as error:
+        for service in bound:
+            service.close()
+        if isinstance(error, OSError):
+            raise ConfigError(f"service {service.name}: {error.strerror or error}") from error
+        raise
+
+
+def _up(service: Service) -> None:
+    run_hooks("preUp", service.hooks.get("preUp", ()), service.log)
+    service.start()
+    run_hooks("postUp", service.hooks.get("postUp", ()), service.log)
+
+
+def _down(service: Service) -> None:
+    run_hooks("preDown", service.hooks.get("preDown", ()), service.log)
+    service.close()
+    run_hooks("postDown", service.hooks.get("postDown", ()), service.log)
+
+
+def _placed(settings: Settings, error: ConfigError) -> ConfigError:
+    """The same error with its position in the file, if it has none."""
+    if error.position is None and error.where:
+        error.position = settings.position(_path(error.where))
+    return error
+
+
+def _path(where: str) -> tuple[str | int, ...]:
+    """``services[0].handler`` as ("services", 0, "handler")."""
+    path: list[str | int] = []
+    for piece in where.split("."):
+        name, *indexes = piece.split("[")
+        if name:
+            path.append(name)
+        path += [int(index.rstrip("]")) for index in indexes if index.rstrip("]").isdigit()]
+    return tuple(path)
+
+
+def run_workers(workers: Sequence[Sequence[str]]) -> int:
+    """One child process per list of arguments; when one ends, the others are ended.
+
+    Returns: 1, as gost's parent does however the first child ended.
+    """
+    from gevent import subprocess
+
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "gostpy", *arguments],
+            env={**os.environ, WORKER_VARIABLE: str(index)},
+        )
+        for index, arguments in enumerate(workers)
+    ]
+    over = Event()
+    waiting = [gevent.spawn(_wait_child, child, over) for child in children]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, over.set)
+    over.wait()
+    for child in children:
+        if child.poll() is None:
+            child.terminate()
+    gevent.joinall(waiting, timeout=10)
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+    return 1
+
+
+def _wait_child(child: Any, over: Event) -> None:
+    child.wait()
+    over.set()

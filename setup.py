@@ -1,0 +1,52 @@
+"""Packaging. Everything that tools read lives in pyproject.toml; what pip installs is here."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r'__version__ = "([^"]+)"', (here / "gostpy/__init__.py").read_text())[1]
+
+# protocols whose libraries only some users need
+extras = {
+    "ss2022": ["blake3>=1.0"],
+}
+extras["all"] = sorted({requirement for group in extras.values() for requirement in group})
+extras["test"] = [
+    *extras["all"],
+    "hypothesis>=6",
+    "mypy>=1.10",
+    "pytest>=8",
+    "pytest-timeout>=2",
+    "ruff>=0.6",
+]
+
+setup(
+    name="gostpy",
+    version=version,
+    description="Tunnel and proxy program, a drop-in replacement for gost v3",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["gostpy", "gostpy.*", "compat", "compat.*"]),
+    package_data={"gostpy": ["py.typed"]},
+    install_requires=[
+        "gevent>=24.10",
+        "gevent-websocket>=0.10.1",
+        "cryptography>=43",
+        "PyNaCl>=1.5",
+        "ruamel.yaml>=0.18",
+        "dnspython>=2.6",
+        "websockets>=13",
+    ],
+    extras_require=extras,
+    entry_points={"console_scripts": ["gostpy = gostpy.__main__:main"]},
+    classifiers=[
+        "Environment :: Console",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Internet :: Proxy Servers",
+    ],
+)
