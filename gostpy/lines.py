@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from gostpy.errors import Position
 
-__all__ = ["NOWHERE", "Line", "Remark", "as_lines", "read_lines"]
+__all__ = ["NO_LINE", "Line", "Remark", "as_lines", "read_lines"]
 
-NOWHERE = Position()
+_NOWHERE = Position()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,14 @@ class Line:
     """One item of a list and where it was written."""
 
     text: str
-    position: Position = NOWHERE
+    position: Position = _NOWHERE
 
     def __str__(self) -> str:
         place = str(self.position)
         return f"{self.text!r} ({place})" if place else repr(self.text)
+
+
+NO_LINE = Line("")
 
 
 @dataclass(frozen=True, slots=True)
