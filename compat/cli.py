@@ -8,10 +8,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from compat.flags import USAGE, FlagError, parse_flags
 from gostpy import __version__
-from gostpy.errors import GostError
+from gostpy.errors import ConfigError, GostError
+
+if TYPE_CHECKING:
+    from compat.settings import Settings
 
 __all__ = ["main"]
 
@@ -79,13 +83,24 @@ def _load_and_run(
         for warning in settings.warnings:
             _say(f"gostpy: warning: {warning}")
     if settings.flags.output:
-        from compat.dump import dump
-
-        sys.stdout.write(dump(settings.config, settings.flags.output))
-        return 0
+        return _print(settings)
     from compat.run import run
 
     return int(run(settings))
+
+
+def _print(settings: Settings) -> int:
+    """``-O``. A number that JSON cannot write ends it; gost then prints nothing, with status 0."""
+    from compat.dump import dump
+
+    try:
+        text = dump(settings.config, settings.flags.output)
+    except ValueError as error:
+        if settings.strict:
+            return 0
+        raise ConfigError(str(error)) from None
+    sys.stdout.write(text)
+    return 0
 
 
 def _platform() -> str:

@@ -20,6 +20,7 @@ _FORMATS = {"json": "json", "toml": "toml", "yaml": "yaml", "yml": "yaml"}
 _REFUSED = ("properties", "props", "prop", "hcl", "tfvars", "dotenv", "env", "ini")
 _SEARCH_ORDER = ("json", "toml", "yaml", "yml", *_REFUSED)
 _MEDIA = {"json": "json", "yaml": "yaml", "x-yaml": "yaml", "yml": "yaml", "toml": "toml"}
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _DOWNLOAD_MAX = 10 * 1024 * 1024
 _DOWNLOAD_TIMEOUT = 30.0
 
@@ -153,16 +154,28 @@ def _download(url: str) -> Document:
 
 def _parse_json(text: str, name: str, whole_numbers: bool) -> Any:
     try:
-        return json.loads(
+        value = json.loads(
             text,
             parse_int=_whole if whole_numbers else float,
             parse_constant=_no_constant,
         )
+        return _whole_characters(value) if _HALF.search(text) else value
     except json.JSONDecodeError as error:
         position = Position(name, error.lineno, error.colno)
         raise ConfigError(f"not valid JSON: {error.msg}", "", position) from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"not valid JSON: {error}", "", Position(name)) from None
+
+
+def _whole_characters(value: Any) -> Any:
+    """Replace escapes that name half a character."""
+    if isinstance(value, dict):
+        return {_whole_characters(key): _whole_characters(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole_characters(item) for item in value]
+    if isinstance(value, str):
+        return re.sub("[\ud800-\udfff]", "\ufffd", value)
+    return value
 
 
 def _whole(text: str) -> int | float:

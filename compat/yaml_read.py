@@ -7,6 +7,7 @@ know for certain goes to ruamel.yaml, which also words the errors.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = ["parse_yaml"]
 
 _EXPANDED_MAX = 1_000_000
 _DEPTH_MAX = 500
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -127,9 +129,18 @@ class _Builder:
             found = {**item, **found}
         return found
 
+    def _joined(self, text: str, event: Any) -> str:
+        """JSON writes characters beyond U+FFFF as two escapes."""
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise self._fail("an escape names half a character", event) from None
+
     def _scalar(self, event: Any) -> Any:
         tag = str(event.tag or "").replace(_TAG, "!!")
         text = event.value
+        if event.style == '"' and _SURROGATE.search(text):
+            text = self._joined(text, event)
         if not tag:
             return resolve(text) if event.style is None else text
         if tag == "!!binary":

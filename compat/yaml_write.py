@@ -228,7 +228,7 @@ def _block(value: str, indent: int) -> str:
     for char in value:
         if char in _BREAKS:
             out.append(char)
-            fresh, breaks = fresh or char == "\n", True
+            fresh = breaks = True
             continue
         if breaks:
             out.append(("" if fresh else "\n") + " " * indent)
@@ -243,7 +243,7 @@ def _folded_single(value: str, indent: int) -> str:
     out, breaks = [], False
     for char in value.replace("'", "''"):
         if breaks and char not in _BREAKS:
-            out.append("\n" + " " * (indent + 2))
+            out.append(" " * (indent + 2))
         breaks = char in _BREAKS
         out.append(char)
     return "'" + "".join(out) + "'"
