@@ -200,6 +200,11 @@ class Guards(Protocol):
         """A socket was accepted: a conn, or None when it was refused (and closed). On the hub."""
         ...
 
+    def session(self, conn: Any) -> bool:
+        """A conn was born without a socket of its own (a UDP session, a stream of a remote
+        binding): False when it is refused; the caller closes it. On the hub."""
+        ...
+
     def opened(self, conn: Conn) -> None:
         """First thing in the conn's green thread: PROXY protocol. Raises Rejected."""
         ...

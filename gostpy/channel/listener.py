@@ -72,8 +72,10 @@ class StackListener:
             conn = self.guards.carrier(sock, peer)
             if conn is not None:
                 spawn_raw(self._establish, conn)
-        else:
+        elif self.guards.session(sock):
             spawn_raw(self._establish, sock)
+        else:
+            sock.close(True)
 
     def _establish(self, conn: Any) -> None:
         """The conn's green thread: handshakes, then the handler."""
@@ -82,7 +84,8 @@ class StackListener:
         try:
             if self._layers or self.guards.has_opening:
                 with timeout(self._timeout, "handshake timed out"):
-                    self.guards.opened(conn)
+                    if self.guards.has_opening and isinstance(conn, Conn):
+                        self.guards.opened(conn)
                     for layer in self._layers:
                         layer.accept(conn)
             if self._mux is not None:

@@ -75,7 +75,7 @@ _MODULES = {
     "stdio": "gostpy.channel.stdio:Carrier",
     "direct": "gostpy.channel.direct:Carrier",
     "rtcp": "gostpy.channel.remote:StreamCarrier",
-    "rudp": "gostpy.channel.remote:PacketCarrier",
+    "rudp": "gostpy.channel.rudp:Carrier",
     "runix": "gostpy.channel.remote:UnixCarrier",
     "tls": "gostpy.channel.tls:Layer",
     "ws": "gostpy.channel.ws:Layer",

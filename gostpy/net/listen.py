@@ -58,7 +58,7 @@ class Acceptor:
         self._io.stop()
         self._io.close()
         self.sock.close()
-        if isinstance(self.address, str) and self.address and not self.address.startswith("\0"):
+        if isinstance(self.address, str) and self.address and not self.address.startswith("@"):
             with contextlib.suppress(OSError):
                 os.unlink(self.address)
 
@@ -152,7 +152,9 @@ def listen_unix(path: str, accepted: Accepted, options: SocketOptions = DEFAULT)
     except OSError as error:
         sock.close()
         raise OSError(error.errno, f"listen {path}: {error.strerror}") from error
-    return Acceptor(sock, accepted)
+    acceptor = Acceptor(sock, accepted)
+    acceptor.address = path
+    return acceptor
 
 
 def _is_stale(path: str) -> bool:

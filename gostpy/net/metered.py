@@ -16,7 +16,7 @@ from gostpy.net import timers
 from gostpy.net.endpoint import SocketEndpoint, _shared, _view
 from gostpy.wire.codec import Buffer
 
-__all__ = ["Meter", "MeteredSocketEndpoint"]
+__all__ = ["JoinedMeter", "Meter", "MeteredSocketEndpoint", "PacketMeter", "join", "rounded"]
 
 _PAUSED, _RATE, _STOPPED = 1, 2, 4
 
@@ -26,6 +26,40 @@ class Meter(Protocol):
 
     def received(self, size: int) -> float: ...
     def sent(self, size: int) -> float: ...
+
+
+class PacketMeter(Meter, Protocol):
+    """A meter for datagrams too."""
+
+    def admits(self, size: int, outgoing: bool) -> bool:
+        """Whether a datagram may ever pass; one that is larger than a burst may not."""
+        ...
+
+
+class JoinedMeter:
+    """Two meters as one: of the service and of the connection."""
+
+    __slots__ = ("first", "second")
+
+    def __init__(self, first: PacketMeter, second: PacketMeter) -> None:
+        self.first = first
+        self.second = second
+
+    def received(self, size: int) -> float:
+        return max(self.first.received(size), self.second.received(size))
+
+    def sent(self, size: int) -> float:
+        return max(self.first.sent(size), self.second.sent(size))
+
+    def admits(self, size: int, outgoing: bool) -> bool:
+        return self.first.admits(size, outgoing) and self.second.admits(size, outgoing)
+
+
+def join(first: PacketMeter | None, second: PacketMeter | None) -> PacketMeter | None:
+    """One meter that is both; None is no meter."""
+    if first is None or second is None:
+        return second if first is None else first
+    return JoinedMeter(first, second)
 
 
 class MeteredSocketEndpoint(SocketEndpoint):
@@ -58,7 +92,7 @@ class MeteredSocketEndpoint(SocketEndpoint):
         if delay > 0.0:
             self._hold |= _RATE
             self._io.stop()
-            timers.after(_rounded(delay), self._read_again)
+            timers.after(rounded(delay), self._read_again)
 
     def _read_again(self) -> None:
         self._hold &= ~_RATE
@@ -107,13 +141,13 @@ class MeteredSocketEndpoint(SocketEndpoint):
         delay = self._meter.sent(len(data))
         if delay > 0.0 and not self._owing:
             self._owing = True
-            self._timer = timers.after(_rounded(delay), self._paid)
+            self._timer = timers.after(rounded(delay), self._paid)
         return done and not self._owing
 
     def _paid(self) -> None:
         delay = self._meter.sent(0)
         if delay > 0.001 and not self._state & 8:
-            self._timer = timers.after(_rounded(delay), self._paid)
+            self._timer = timers.after(rounded(delay), self._paid)
             return
         self._owing = False
         if self._out is None and self.on_drain is not None:
@@ -140,6 +174,6 @@ class MeteredSocketEndpoint(SocketEndpoint):
             raise ConnectionClosed("connection lost while sending")
 
 
-def _rounded(delay: float) -> float:
+def rounded(delay: float) -> float:
     """Delays in steps of a millisecond below one second, else 50 ms: timers are kept by length."""
     return max(round(delay, 3), 0.001) if delay < 1.0 else round(delay * 20) / 20

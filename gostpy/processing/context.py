@@ -10,6 +10,7 @@ from gostpy.errors import AuthFailed, Denied, LimitExceeded
 from gostpy.interfaces import Authenticate, Credentials, Hop, Log, Request, Router, TLSSettings
 from gostpy.net import timers
 from gostpy.net.conn import Conn, format_address
+from gostpy.net.metered import join
 from gostpy.net.pipe import Pipe, pipe
 
 __all__ = ["HandlerContext"]
@@ -92,24 +93,34 @@ class HandlerContext:
     def relay(self, conn: Conn, upstream: Conn, request: Request, *, idle: float = 0.0) -> None:
         """Relay from now on, and log once when it is over. Returns at once."""
         if self.limit is not None:
-            conn.meter = self.limit(request.client_id, request.source)
+            conn.meter = join(conn.meter, self.limit(request.client_id, request.source))
         started = timers.now()
-        log = self.log
 
         def over(done: Pipe) -> None:
-            fields: dict[str, Any] = {
-                "remote": request.source,
-                "dst": request.address,
-                "duration": round(timers.now() - started, 6),
-                "inputBytes": done.forwarded,
-                "outputBytes": done.returned,
-            }
-            if request.client_id:
-                fields["client"] = request.client_id
-            if request.route:
-                fields["route"] = " > ".join(request.route)
-            if done.error is not None:
-                fields["error"] = str(done.error) or type(done.error).__name__
-            log.info(f"{request.source} >-< {request.address}", **fields)
+            self.finished(request, started, done.forwarded, done.returned, done.error)
 
         pipe(conn, upstream, over, idle=idle, cut=self.cut)
+
+    def finished(
+        self,
+        request: Request,
+        started: float,
+        received: int,
+        returned: int,
+        error: BaseException | None = None,
+    ) -> None:
+        """Log one relayed conn or session that is over; ``started`` is by ``timers.now``."""
+        fields: dict[str, Any] = {
+            "remote": request.source,
+            "dst": request.address,
+            "duration": round(timers.now() - started, 6),
+            "inputBytes": received,
+            "outputBytes": returned,
+        }
+        if request.client_id:
+            fields["client"] = request.client_id
+        if request.route:
+            fields["route"] = " > ".join(request.route)
+        if error is not None:
+            fields["error"] = str(error) or type(error).__name__
+        self.log.info(f"{request.source} >-< {request.address}", **fields)

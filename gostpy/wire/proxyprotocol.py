@@ -27,19 +27,25 @@ class Header:
     destination: tuple[str, int] | None
 
 
-def encode(version: int, source: str, destination: str) -> bytes:
-    """A header for ``ip:port`` addresses; what is no IP becomes 0.0.0.0, as in gost."""
+def encode(version: int, source: str, destination: str, *, datagrams: bool = False) -> bytes:
+    """A header for ``ip:port`` addresses; what is no IP becomes 0.0.0.0, as in gost.
+
+    Before ``datagrams`` a version 1 header cannot tell addresses.
+    """
     (src, sport), (dst, dport) = _ip(source), _ip(destination)
     v6 = ":" in src or ":" in dst
     if v6:
         src, dst = _to_v6(src), _to_v6(dst)
     if version == 1:
+        if datagrams:
+            return b"PROXY UNKNOWN\r\n"
         family = "TCP6" if v6 else "TCP4"
         return f"PROXY {family} {src} {dst} {sport} {dport}\r\n".encode()
     kind = _socket.AF_INET6 if v6 else _socket.AF_INET
     body = _socket.inet_pton(kind, src) + _socket.inet_pton(kind, dst)
     body += sport.to_bytes(2, "big") + dport.to_bytes(2, "big")
-    return SIGNATURE + bytes((0x21, 0x21 if v6 else 0x11)) + len(body).to_bytes(2, "big") + body
+    transport = (0x20 if v6 else 0x10) | (2 if datagrams else 1)
+    return SIGNATURE + bytes((0x21, transport)) + len(body).to_bytes(2, "big") + body
 
 
 def _ip(address: str) -> tuple[str, int]:

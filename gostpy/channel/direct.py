@@ -1,0 +1,74 @@
+"""direct (also virtual): no transport. The connector of the same name dials the target itself, so
+a node with this dialer has a conn that leads nowhere: reading and writing fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gostpy.errors import ConnectionClosed
+from gostpy.interfaces import Context, Open
+from gostpy.net.conn import Conn, ConnInfo
+from gostpy.net.endpoint import Endpoint
+from gostpy.wire.codec import Buffer
+
+__all__ = ["Carrier", "Options"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """There are no options."""
+
+
+class Carrier:
+    """Gives conns that lead nowhere."""
+
+    network = "tcp"
+
+    def __init__(self, options: Options, context: Context) -> None:
+        self.options = options
+        self.context = context
+
+    def open(self, open: Open) -> Conn:
+        return Conn(_Nowhere(), ConnInfo(peer=self.context.address))
+
+
+class _Nowhere(Endpoint):
+    """An endpoint without another end."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.conn = None
+        self.on_drain = None
+
+    def _fail(self) -> ConnectionClosed:
+        return ConnectionClosed("a direct node is no connection: its connector must be direct")
+
+    def recv(self) -> Buffer:
+        raise self._fail()
+
+    def sendall(self, data: Buffer) -> None:
+        raise self._fail()
+
+    def start(self) -> None:
+        if self.conn is not None:
+            self.conn.fail(self._fail())
+
+    def pause(self) -> None:
+        """Nothing comes."""
+
+    resume = start
+
+    def write(self, data: Buffer) -> bool:
+        raise self._fail()
+
+    @property
+    def pending(self) -> bool:
+        return False
+
+    def shut(self) -> None:
+        """Nobody listens."""
+
+    def close(self, now: bool = False) -> None:
+        self.conn = None

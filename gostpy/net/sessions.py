@@ -1,0 +1,309 @@
+"""Sessions: the peers of one datagram socket, each as a packet conn of its own.
+
+Used by the udp listener, and by whoever binds a udp address for a peer (rudp, bind). A session
+begins with the first datagram of a peer and ends when nothing came or went for one to two periods
+of ``ttl``; without ``keepalive`` it ends with the first datagram that is sent back, as in gost.
+
+Bounds: ``backlog`` sessions that nobody serves yet, and per session ``queue_size`` datagrams that
+nobody took yet, or ``queue_size * buffer_size`` bytes. What comes above is lost.
+
+Differs   gost cuts datagrams off at ``readBufferSize``; here they arrive whole.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gevent import get_hub, getcurrent, sleep, spawn_raw
+
+from gostpy.errors import ConnectionClosed
+from gostpy.net import timers
+from gostpy.net.conn import ConnInfo
+from gostpy.net.metered import rounded
+from gostpy.net.packet import PacketConn, PacketSink
+from gostpy.net.timers import timeout
+
+__all__ = ["Session", "SessionLimits", "Sessions"]
+
+_PAUSED, _RATE = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """How sessions live.
+
+    Attributes:
+        backlog: sessions that nobody serves yet.
+        queue_size: datagrams of one session that nobody took yet.
+        buffer_size: with ``queue_size`` the bytes that these may take.
+        ttl: seconds; one period of the sweep for unused sessions.
+        keepalive: a session goes on after a datagram was sent back.
+        stateless: every datagram is a session.
+    """
+
+    backlog: int = 128
+    queue_size: int = 128
+    buffer_size: int = 4096
+    ttl: float = 5.0
+    keepalive: bool = True
+    stateless: bool = False
+
+
+_DEFAULT = SessionLimits()
+
+
+class Session(PacketConn):
+    """One peer of a shared socket."""
+
+    __slots__ = (
+        "_hold",
+        "_queue",
+        "_queued",
+        "_sessions",
+        "_taken",
+        "_waiting",
+        "idle",
+        "key",
+        "on_hub",
+        "peer",
+    )
+
+    def __init__(self, sessions: Sessions, key: Any, peer: str, info: ConnInfo) -> None:
+        super().__init__(info)
+        self.key = key
+        self.peer = peer
+        self.on_hub = sessions.packets.on_hub
+        self.idle = False  # nothing came or went since the last sweep
+        self._sessions = sessions
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._taken = False
+        self._hold = 0
+        self._waiting: Any = None
+
+    def deliver(self, data: bytes) -> None:
+        """A datagram of the peer. On the hub."""
+        self.idle = False
+        meter = self.meter
+        if meter is not None:
+            if not meter.admits(len(data), False):
+                return
+            delay = meter.received(len(data))
+        sink = self.sink
+        if sink is not None and not self._hold:
+            sink.datagram(data, self.peer)
+        else:
+            limits = self._sessions.limits
+            most = limits.queue_size
+            if len(self._queue) >= most or self._queued > most * limits.buffer_size:
+                return
+            self._queue.append(data)
+            self._queued += len(data)
+            if self._waiting is not None and not self._hold:
+                get_hub().loop.run_callback(self._wake)
+        if meter is not None and delay > 0.0:
+            self._hold |= _RATE
+            timers.after(rounded(delay), lambda: self._release(_RATE))
+
+    # -- in a green thread ---------------------------------------------------------------------
+
+    def recv_from(self) -> tuple[bytes, str]:
+        self._take()
+        while not self._queue or self._hold:
+            if self.closed:
+                raise ConnectionClosed("session is closed")
+            with timeout(self.timeout or 0.0, "no datagram in time"):
+                self._waiting = getcurrent()
+                try:
+                    get_hub().switch()
+                finally:
+                    self._waiting = None
+        data = self._queue.popleft()
+        self._queued -= len(data)
+        return data, self.peer
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            self._waiting.switch()
+
+    def send_to(self, data: bytes, address: str = "") -> None:
+        if self.on_hub:
+            delay = self.send_now(data)
+            if delay > 0.0:
+                sleep(delay)
+            return
+        if self.closed:
+            raise ConnectionClosed("session is closed")
+        self.idle = False
+        self._sessions.packets.send_to(data, self.peer)
+        if not self._sessions.limits.keepalive:
+            self._end_soon()
+
+    # -- on the hub ------------------------------------------------------------------------------
+
+    def start(self, sink: PacketSink) -> None:
+        self._take()
+        self.sink = sink
+        self._drain()
+
+    def _take(self) -> None:
+        """Somebody serves it."""
+        if not self._taken:
+            self._taken = True
+            self._sessions.untaken -= 1
+
+    def _drain(self) -> None:
+        queue = self._queue
+        while queue and self.sink is not None and not self._hold:
+            data = queue.popleft()
+            self._queued -= len(data)
+            self.sink.datagram(data, self.peer)
+
+    def pause(self) -> None:
+        self._hold |= _PAUSED
+
+    def resume(self) -> None:
+        self._release(_PAUSED)
+
+    def _release(self, reason: int) -> None:
+        self._hold &= ~reason
+        if not self._hold:
+            self._drain()
+            self._wake()
+
+    def send_now(self, data: bytes, address: str = "") -> float:
+        if self.closed:
+            raise ConnectionClosed("session is closed")
+        self.idle = False
+        delay = 0.0
+        meter = self.meter
+        if meter is not None:
+            if not meter.admits(len(data), True):
+                return 0.0
+            delay = meter.sent(len(data))
+        delay = max(self._sessions.packets.send_now(data, self.peer), delay)
+        if not self._sessions.limits.keepalive:
+            self._end_soon()
+        return delay
+
+    def _end_soon(self) -> None:
+        """It was answered: the peer's next datagram begins another session. What else came back in
+        the same turn of the loop is still sent."""
+        if self._sessions.forget(self):
+            get_hub().loop.run_callback(self.close)
+
+    def _close(self) -> None:
+        self._take()
+        self._queue.clear()
+        self._sessions.forget(self)
+        if self._waiting is not None:
+            get_hub().loop.run_callback(self._wake)
+
+
+class Sessions:
+    """All sessions of one packet conn, which belongs to them from now on.
+
+    Args:
+        packets: unconnected; its datagrams are taken by callback where it can, else by a green
+            thread that ends with it.
+        accepted: gets each new session, on the hub or in that thread; must not block. It closes
+            what it refuses.
+        ended: told when ``packets`` is gone; all sessions have been closed then.
+    """
+
+    def __init__(
+        self,
+        packets: PacketConn,
+        accepted: Callable[[Session], None],
+        limits: SessionLimits = _DEFAULT,
+        ended: Callable[[BaseException | None], None] | None = None,
+    ) -> None:
+        self.packets = packets
+        self.address = packets.info.local
+        self.limits = limits
+        self.untaken = 0
+        self._accepted = accepted
+        self._ended = ended
+        self._sessions: dict[Any, Session] = {}
+        self._count = 0
+        self._sweeping = False
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def start(self) -> None:
+        """Take datagrams from now on."""
+        if self.packets.on_hub:
+            self.packets.start(self)
+        else:
+            spawn_raw(self._run)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                data, peer = self.packets.recv_from()
+                self.datagram(data, peer)
+        except Exception as error:  # whatever it is, it ends these sessions
+            self.packets.close()
+            self.ended(error)
+
+    def datagram(self, data: bytes, address: str) -> None:
+        session = self._sessions.get(address)
+        if session is None:
+            session = self._begin(address)
+            if session is None:
+                return
+        session.deliver(data)
+
+    def _begin(self, peer: str) -> Session | None:
+        """A session for a new peer; None when too many wait or it is refused."""
+        limits = self.limits
+        if self.untaken >= limits.backlog:
+            return None
+        self._count += 1
+        key = (peer, self._count) if limits.stateless else peer
+        host, _, port = peer.rpartition(":")
+        info = ConnInfo(peer=(host.strip("[]"), int(port)), local=self.address)
+        session = Session(self, key, peer, info)
+        self._sessions[key] = session
+        self.untaken += 1
+        self._accepted(session)
+        if session.closed:
+            return None
+        if not self._sweeping:
+            self._sweeping = True
+            timers.after(limits.ttl, self._sweep)
+        return session
+
+    def _sweep(self) -> None:
+        """End what was not used since the last time."""
+        unused = [session for session in self._sessions.values() if session.idle]
+        for session in self._sessions.values():
+            session.idle = True
+        for session in unused:
+            session.close()
+        self._sweeping = bool(self._sessions)
+        if self._sweeping:
+            timers.after(self.limits.ttl, self._sweep)
+
+    def forget(self, session: Session) -> bool:
+        """The session gets no more datagrams; whether it got any until now."""
+        if self._sessions.get(session.key) is not session:
+            return False
+        del self._sessions[session.key]
+        return True
+
+    def ended(self, error: BaseException | None) -> None:
+        """The packet conn is gone, and with it every session."""
+        for session in list(self._sessions.values()):
+            session.close()
+        callback, self._ended = self._ended, None
+        if callback is not None:
+            callback(error)
+
+    def close(self) -> None:
+        self.packets.close()
+        self.ended(None)

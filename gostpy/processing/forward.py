@@ -1,0 +1,234 @@
+"""Port forwarding: handlers ``tcp``, ``udp`` and ``forward`` (one class), ``rtcp``, ``rudp`` and
+``runix`` (targets named by the tunnel's end), connectors ``forward`` and ``tcp``.
+
+No protocol: what arrives goes to a node of the forwarder. The network is that of the conn,
+datagrams to datagrams; a node may name ``unix``, or ``udp`` for a stream (gost 3.3), whose reads
+then become datagrams. A node that cannot be reached is marked, which matters to the next conn only.
+
+Differs   without a forwarder gost dials ``:0``; here the conn is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gostpy.errors import DialFailed, GostError
+from gostpy.interfaces import Context, Request
+from gostpy.net import timers
+from gostpy.net.conn import Conn
+from gostpy.net.metered import join
+from gostpy.net.packet import PacketConn, StreamPackets
+from gostpy.net.packetpipe import PacketPipe, pipe_packets
+from gostpy.options import opt
+from gostpy.processing.context import HandlerContext
+from gostpy.processing.sniffing import CacheOptions, SniffingOptions
+from gostpy.processing.udprelay import relay_packets
+from gostpy.wire import proxyprotocol
+
+__all__ = ["Connector", "ConnectorOptions", "Handler", "HandlerOptions", "RemoteHandler"]
+
+
+@dataclass(frozen=True)
+class RemoteOptions(SniffingOptions, CacheOptions):
+    """Options of rtcp, rudp and runix, which the others have too."""
+
+    read_timeout: float = opt(
+        15.0,
+        "readTimeout",
+        kind="duration",
+        positive=True,
+        doc="Wait for a sniffed request, for its response, and for a stateless reply.",
+    )
+    http_keepalive: bool = opt(
+        False, "http.keepalive", doc="Leave sniffed HTTP connections open between requests."
+    )
+    proxy_protocol: int = opt(
+        0,
+        "proxyProtocol",
+        choices=(0, 1, 2),
+        doc="Version of the PROXY protocol header sent to the target; 0 = none.",
+    )
+    idle_timeout: float = opt(
+        0.0,
+        "idleTimeout",
+        kind="duration",
+        since="3.3",
+        doc="Close what is silent for this long; 0 = never.",
+    )
+
+
+@dataclass(frozen=True)
+class HandlerOptions(RemoteOptions):
+    """Options of tcp, udp and forward."""
+
+    stateless: bool = opt(
+        False, "stateless", since="3.3", doc="One datagram to the target and one back, no session."
+    )
+    buffer_size: int = opt(
+        4096,
+        "bufferSize",
+        "readBufferSize",
+        "udp.bufferSize",
+        since="3.3",
+        unit="bytes",
+        positive=True,
+        doc="Size of a datagram; longer ones are passed on whole.",
+    )
+
+
+@dataclass(frozen=True)
+class ConnectorOptions:
+    """There are no options."""
+
+
+class Connector:
+    """The node is the target: its conn is what was asked for."""
+
+    def __init__(self, options: ConnectorOptions, context: Context) -> None:
+        self.options = options
+
+    def handshake(self, conn: Any) -> Any:
+        return conn
+
+    def connect(self, conn: Any, request: Request) -> Any:
+        """The conn itself; datagrams over a stream travel without frames, as in gost."""
+        if request.network.startswith("udp") and isinstance(conn, Conn):
+            return StreamPackets(conn)
+        return conn
+
+
+class Handler:
+    """Forwards to the forwarder's nodes."""
+
+    def __init__(self, options: HandlerOptions, context: HandlerContext) -> None:
+        self.options: RemoteOptions = options
+        self.context = context
+        self._idle = max(options.idle_timeout, 0.0)
+        self._stateless = options.stateless
+
+    def handle(self, conn: Any) -> None:
+        context = self.context
+        if context.admit_request is not None:
+            context.check_rate(conn)
+        network = "udp" if isinstance(conn, PacketConn) else "tcp"
+        request = context.request(conn, network, "")
+        if self._stateless and network == "udp":
+            self._exchange(conn, request)
+        else:
+            self._relay(conn, self._dial(conn, request), request)
+
+    def _dial(self, conn: Any, request: Request) -> Any:
+        """A conn to the chosen target, whose address the request gets. Raises RouteError."""
+        node = self._select(conn, request)
+        try:
+            upstream = self.context.router.dial(request)
+        except GostError:
+            if node is not None:
+                node.marker.mark()
+            raise
+        if node is not None:
+            node.marker.reset()
+        if self.options.proxy_protocol > 0 and request.source:
+            self._tell_source(upstream, request)
+        return upstream
+
+    def _select(self, conn: Any, request: Request) -> Any:
+        """The node to use, if the target is one; sets the request's network and address."""
+        hop = self.context.hop
+        if hop is None:
+            raise DialFailed("there is no forwarder to choose a target from")
+        node: Any = hop.select(request)
+        if node is None:
+            raise DialFailed("no target is available for this request")
+        address: str = node.address
+        if node.network != "tcp":
+            _use_network(request, node.network)
+        if request.network != "unix" and not _has_port(address):
+            address += ":0"
+        request.address = address
+        return node
+
+    def _tell_source(self, upstream: Any, request: Request) -> None:
+        """PROXY protocol: a first message that says where the conn comes from."""
+        version, destination = self.options.proxy_protocol, request.destination
+        if isinstance(upstream, PacketConn):
+            header = proxyprotocol.encode(version, request.source, destination, datagrams=True)
+            upstream.send_to(header)
+        else:
+            upstream.sendall(proxyprotocol.encode(version, request.source, destination))
+
+    def _relay(self, conn: Any, upstream: Any, request: Request) -> None:
+        context = self.context
+        if isinstance(conn, Conn) and isinstance(upstream, Conn):
+            context.relay(conn, upstream, request, idle=self._idle)
+            return
+        left = StreamPackets(conn) if isinstance(conn, Conn) else conn
+        right = StreamPackets(upstream) if isinstance(upstream, Conn) else upstream
+        if not (left.on_hub and right.on_hub):
+            relay_packets(context, left, right, request, idle=self._idle)
+            return
+        if context.limit is not None:
+            left.meter = join(left.meter, context.limit(request.client_id, request.source))
+        started = timers.now()
+
+        def over(done: PacketPipe) -> None:
+            context.finished(request, started, done.forwarded, done.returned, done.error)
+
+        pipe_packets(left, right, over, idle=self._idle)
+
+    def _exchange(self, conn: PacketConn, request: Request) -> None:
+        """One datagram to the target and one back (gost 3.3)."""
+        data, _ = conn.recv_from()
+        upstream = self._dial(conn, request)
+        if isinstance(upstream, Conn):
+            upstream = StreamPackets(upstream)
+        started = timers.now()
+        try:
+            upstream.send_to(data)
+            upstream.settimeout(self.options.read_timeout)
+            reply, _ = upstream.recv_from()
+            conn.send_to(reply)
+        finally:
+            upstream.close()
+            conn.close()
+        self.context.finished(request, started, len(data), len(reply))
+
+
+class RemoteHandler(Handler):
+    """Forwards what a listener at the end of the chain hands over.
+
+    Without a forwarder the target is the host that the visitor asked the tunnel for.
+    """
+
+    def __init__(self, options: RemoteOptions, context: HandlerContext) -> None:
+        self.options = options
+        self.context = context
+        self._idle = max(options.idle_timeout, 0.0)
+        self._stateless = False
+
+    def _select(self, conn: Any, request: Request) -> Any:
+        hop = self.context.hop
+        if hop is not None:
+            node: Any = hop.select(request)
+            if node is None:
+                raise DialFailed("no target is available for this request")
+            if node.network != "tcp":
+                _use_network(request, node.network)
+            request.address = node.address
+            return node
+        if not conn.info.host:
+            raise DialFailed("there is neither a forwarder nor a host that the visitor asked for")
+        request.address = conn.info.host
+        return None
+
+
+def _use_network(request: Request, network: str) -> None:
+    """A node's own network, where it matters."""
+    if network == "unix" or network.startswith("udp"):
+        request.network = network
+
+
+def _has_port(address: str) -> bool:
+    host, separator, _ = address.rpartition(":")
+    return bool(separator) and (":" not in host or host.endswith("]"))
