@@ -6,7 +6,6 @@ monkey.patch_all()
 
 import os  # noqa: E402
 import shutil  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
@@ -25,8 +24,7 @@ def gost_binary() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _no_strict_mode(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_strict_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of whoever runs the tests does not change what is tested."""
     for name in ("GOSTPY_COMPAT", "GOST_LOGGER_LEVEL", "GOST_API", "GOST_METRICS"):
         monkeypatch.delenv(name, raising=False)
-    yield

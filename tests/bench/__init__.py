@@ -1,0 +1,1 @@
+"""Speed of gostpy beside gost, in one run, alternating; ratios with their spread."""
