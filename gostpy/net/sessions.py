@@ -56,7 +56,11 @@ _DEFAULT = SessionLimits()
 
 
 class Session(PacketConn):
-    """One peer of a shared socket."""
+    """One peer of a shared socket.
+
+    Attributes:
+        held: who serves it says when it ends; neither a reply nor disuse does.
+    """
 
     __slots__ = (
         "_hold",
@@ -65,6 +69,7 @@ class Session(PacketConn):
         "_sessions",
         "_taken",
         "_waiting",
+        "held",
         "idle",
         "key",
         "on_hub",
@@ -76,6 +81,7 @@ class Session(PacketConn):
         self.key = key
         self.peer = peer
         self.on_hub = sessions.packets.on_hub
+        self.held = False
         self.idle = False  # nothing came or went since the last sweep
         self._sessions = sessions
         self._queue: deque[bytes] = deque()
@@ -139,7 +145,7 @@ class Session(PacketConn):
             raise ConnectionClosed("session is closed")
         self.idle = False
         self._sessions.packets.send_to(data, self.peer)
-        if not self._sessions.limits.keepalive:
+        if not (self._sessions.limits.keepalive or self.held):
             self._end_soon()
 
     # -- on the hub ------------------------------------------------------------------------------
@@ -185,7 +191,7 @@ class Session(PacketConn):
                 return 0.0
             delay = meter.sent(len(data))
         delay = max(self._sessions.packets.send_now(data, self.peer), delay)
-        if not self._sessions.limits.keepalive:
+        if not (self._sessions.limits.keepalive or self.held):
             self._end_soon()
         return delay
 
@@ -280,7 +286,9 @@ class Sessions:
 
     def _sweep(self) -> None:
         """End what was not used since the last time."""
-        unused = [session for session in self._sessions.values() if session.idle]
+        unused = [
+            session for session in self._sessions.values() if session.idle and not session.held
+        ]
         for session in self._sessions.values():
             session.idle = True
         for session in unused:
