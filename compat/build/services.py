@@ -216,6 +216,7 @@ class _Builder:
             admit_request=admit,
             hop=self._forwarder(config.forwarder),
             metadata=handler.metadata or {},
+            sockets=SocketOptions(netns=self.options.netns),
             cut=STRICT_CUT if world.strict else 0.0,
             strict=world.strict,
         )

@@ -1,7 +1,7 @@
 """Listening points that are asked for at run time: what ``Router.bind`` gives without a chain.
 
 ``bind_here`` listens on this machine. The parts are shared with bindings at a remote node:
-``Arrivals`` is the queue behind ``accept``, ``PacketSessions`` makes one packet conn per peer out
+``Arrivals`` is the queue behind ``accept``, ``PacketBinding`` makes one packet conn per peer out
 of one that carries the datagrams of many.
 """
 
@@ -11,25 +11,34 @@ import _socket
 from collections import deque
 from typing import Any
 
-from gevent import get_hub, getcurrent, spawn_raw
 from gevent.event import Event
 
-from gostpy.errors import ConnectionClosed, GostError, Unsupported
+from gostpy.errors import ConnectionClosed, Unsupported
 from gostpy.interfaces import Binding, Request
-from gostpy.net import timers
 from gostpy.net.conn import Conn, ConnInfo
 from gostpy.net.endpoint import SocketEndpoint
 from gostpy.net.listen import Acceptor, listen_tcp
 from gostpy.net.packet import PacketConn, listen_udp
+from gostpy.net.sessions import Session, SessionLimits, Sessions
 from gostpy.net.sockopt import DEFAULT, SocketOptions
-from gostpy.net.timers import timeout
 
-__all__ = ["Arrivals", "PacketSessions", "StreamBinding", "bind_here", "socket_address"]
+__all__ = [
+    "BACKLOG",
+    "BUFFER",
+    "QUEUE",
+    "TTL",
+    "Arrivals",
+    "PacketBinding",
+    "StreamBinding",
+    "bind_here",
+    "session_limits",
+    "socket_address",
+]
 
 BACKLOG = 128
 QUEUE = 1024
+BUFFER = 8192
 TTL = 5.0
-_MOST_SESSIONS = 16384
 
 
 def bind_here(
@@ -39,7 +48,7 @@ def bind_here(
     mux: bool = False,
     backlog: int = BACKLOG,
     queue: int = QUEUE,
-    buffer: int = 0,
+    buffer: int = BUFFER,
     ttl: float = TTL,
 ) -> Binding:
     """Listen on ``request.address``; a port that is in use is an error.
@@ -49,7 +58,7 @@ def bind_here(
         backlog: conns that wait for ``accept``; further peers wait in the kernel (tcp) or are
             dropped (udp).
         queue: datagrams that wait in one udp session; further ones are dropped.
-        buffer: bytes of a datagram that are kept, 0 = all.
+        buffer: size of a datagram, for the bound of a session's queue.
         ttl: seconds; a udp session that was idle for a whole period of this length ends.
 
     Raises OSError; Unsupported: the network is neither tcp nor udp.
@@ -59,10 +68,19 @@ def bind_here(
         return StreamBinding(request.address, sockets, backlog)
     if network.startswith("udp"):
         packets = listen_udp(request.address, sockets)
-        return PacketSessions(
-            packets, packets.info.local, backlog=backlog, queue=queue, buffer=buffer, ttl=ttl
-        )
+        limits = session_limits(backlog, queue, buffer, ttl)
+        return PacketBinding(packets, packets.info.local, limits)
     raise Unsupported(f"cannot listen on network {network!r}")
+
+
+def session_limits(backlog: int, queue: int, buffer: int, ttl: float) -> SessionLimits:
+    """Limits of sessions that live until they are idle; values that make no sense are replaced."""
+    return SessionLimits(
+        backlog=backlog if backlog > 0 else BACKLOG,
+        queue_size=queue if queue > 0 else QUEUE,
+        buffer_size=buffer if buffer > 0 else BUFFER,
+        ttl=ttl if ttl > 0 else TTL,
+    )
 
 
 def socket_address(address: str) -> tuple[str, int]:
@@ -139,132 +157,32 @@ class StreamBinding:
             conn.close(True)
 
 
-class PacketSessions:
+class PacketBinding:
     """One packet conn per peer, out of ``packets``, which it owns.
 
     Args:
         address: where it listens, as a socket address.
-        keepalive: sessions live until they are idle; otherwise each ends with its first reply.
+        limits: see ``gostpy.net.sessions``.
     """
 
-    def __init__(
-        self,
-        packets: PacketConn,
-        address: Any,
-        *,
-        backlog: int = BACKLOG,
-        queue: int = QUEUE,
-        buffer: int = 0,
-        ttl: float = TTL,
-        keepalive: bool = True,
-    ) -> None:
+    def __init__(self, packets: PacketConn, address: Any, limits: SessionLimits) -> None:
+        packets.info.local = address
         self.address = address
-        self.packets = packets
-        self.keepalive = keepalive
-        self._arrivals = Arrivals(backlog)
-        self._sessions: dict[str, _PeerSession] = {}
-        self._queue = max(queue, 1)
-        self._buffer = buffer or None
-        self._ttl = ttl if ttl > 0 else TTL
-        self._closed = False
-        self._sweeper = timers.after(self._ttl, self._sweep)
-        spawn_raw(self._read)
+        self._arrivals = Arrivals(limits.backlog)
+        self._sessions = Sessions(packets, self._accepted, limits, self._ended)
+        self._sessions.start()
+
+    def _accepted(self, session: Session) -> None:
+        if not self._arrivals.put(session):
+            session.close()
+
+    def _ended(self, error: BaseException | None) -> None:
+        for session in self._arrivals.close():
+            session.close()
 
     def accept(self) -> PacketConn:
         session: PacketConn = self._arrivals.get()
         return session
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._sweeper.cancel()
-        self._arrivals.close()
-        for session in list(self._sessions.values()):
-            session.close()
-        self.packets.close()
-
-    def forget(self, session: _PeerSession) -> None:
-        """The session is closed."""
-        if self._sessions.get(session.peer) is session:
-            del self._sessions[session.peer]
-
-    def _read(self) -> None:
-        """Sort datagrams into sessions, until the packet conn ends."""
-        try:
-            while True:
-                data, peer = self.packets.recv_from()
-                session = self._sessions.get(peer) or self._born(peer)
-                if session is not None:
-                    session.put(data[: self._buffer], self._queue)
-        except (GostError, OSError):
-            self.close()  # accept reports that the binding is gone
-
-    def _born(self, peer: str) -> _PeerSession | None:
-        """A new session, or None when no more fit."""
-        if len(self._sessions) >= _MOST_SESSIONS:
-            return None
-        session = _PeerSession(self, peer)
-        if not self._arrivals.put(session):
-            return None
-        self._sessions[peer] = session
-        return session
-
-    def _sweep(self) -> None:
-        for session in list(self._sessions.values()):
-            if session.idle:
-                session.close()
-            session.idle = True
-        if not self._closed:
-            self._sweeper = timers.after(self._ttl, self._sweep)
-
-
-class _PeerSession(PacketConn):
-    """The datagrams of one peer."""
-
-    def __init__(self, owner: PacketSessions, peer: str) -> None:
-        super().__init__(ConnInfo(peer=socket_address(peer), local=owner.address))
-        self.peer = peer
-        self.idle = False
-        self._owner = owner
-        self._datagrams: deque[bytes] = deque()
-        self._reader: Any = None
-
-    def put(self, data: bytes, limit: int) -> None:
-        self.idle = False
-        if len(self._datagrams) < limit:
-            self._datagrams.append(data)
-            self._wake()
-
-    def recv_from(self) -> tuple[bytes, str]:
-        while not self._datagrams:
-            if self.closed:
-                raise ConnectionClosed("the session is closed")
-            with timeout(self.timeout or 0.0, "no datagram in time"):
-                self._reader = getcurrent()
-                try:
-                    get_hub().switch()
-                finally:
-                    self._reader = None
-        return self._datagrams.popleft(), self.peer
-
-    def send_to(self, data: bytes, address: str = "") -> None:
-        if self.closed:
-            raise ConnectionClosed("the session is closed")
-        self.idle = False
-        self._owner.packets.send_to(data, self.peer)
-        if not self._owner.keepalive:
-            self.close()
-
-    def _wake(self) -> None:
-        if self._reader is not None:
-            get_hub().loop.run_callback(self._switch)
-
-    def _switch(self) -> None:
-        reader = self._reader
-        if reader is not None:
-            reader.switch()
-
-    def _close(self) -> None:
-        self._owner.forget(self)
-        self._wake()
+        self._sessions.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gostpy.errors import ConnectionClosed
+from gostpy.errors import ConnectionClosed, GostError
 from gostpy.net import timers
 from gostpy.net.metered import rounded
 from gostpy.net.packet import PacketConn
@@ -113,8 +113,8 @@ class _Half:
         except ConnectionClosed:
             self.pipe.finish(None)
             return
-        except OSError:
-            return  # too large, or no way there: this datagram is lost
+        except (GostError, OSError):
+            return  # too large, no address, or no way there: this datagram is lost
         if delay > 0.0:
             self.source.pause()
             timers.after(rounded(delay), self._due)

@@ -12,6 +12,7 @@ from gostpy.net import timers
 from gostpy.net.conn import Conn, format_address
 from gostpy.net.metered import join
 from gostpy.net.pipe import Pipe, pipe
+from gostpy.net.sockopt import DEFAULT, SocketOptions
 
 __all__ = ["HandlerContext"]
 
@@ -29,6 +30,7 @@ class HandlerContext:
         limit: (client id, client address) -> a meter for the conn, or None.
         hop: the forwarder's nodes.
         idle_timeout: seconds of silence that end a relay, 0 = never.
+        sockets: how sockets are made that a handler listens on for its clients (BIND).
         cut: strict mode's limit for the other side after a half-close, 0 = none.
     """
 
@@ -44,6 +46,7 @@ class HandlerContext:
     hop: Hop | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     record: Callable[[Any], None] | None = None
+    sockets: SocketOptions = DEFAULT
     cut: float = 0.0
     strict: bool = False
 

@@ -1,26 +1,43 @@
 """Relay datagrams between a client and the way out, until one side ends.
 
-Used by every handler that carries UDP: SOCKS5, relay, HTTP, forward, Shadowsocks. One green thread
-per direction. Rules are looked at for each datagram when the client may name any target.
+Used by every handler that carries UDP: SOCKS5, relay, HTTP, forward, Shadowsocks. It runs by
+callbacks on the hub (``gostpy.net.packetpipe``); what handlers add to that is here: rules and names
+of the targets that a client puts on its datagrams, its limits, and the log.
 
 Differs   in gost a malformed datagram or a name that cannot be resolved ends the direction (or the
-          association); here it costs that datagram.
+          association); here it costs that datagram. gost 3.2.6 resolves all names here; now a
+          node further on does, unless rules have to see the address too.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-from gevent import sleep, spawn_raw
+from gevent import spawn_raw
 from gevent.event import Event
 
 from gostpy.errors import ConnectionClosed, GostError
 from gostpy.interfaces import Request
 from gostpy.net import timers
-from gostpy.net.packet import PacketConn
+from gostpy.net.conn import format_address
+from gostpy.net.dial import is_ip
+from gostpy.net.dial import resolve as resolve_name
+from gostpy.net.metered import PacketMeter, rounded
+from gostpy.net.packet import PacketConn, PacketSink, UDPSocket
+from gostpy.net.packetpipe import PacketPipe, pipe_packets
+from gostpy.net.wrapped import WrappedPackets
 from gostpy.processing.context import HandlerContext
+from gostpy.wire.address import split_target
 
 __all__ = ["relay_packets"]
+
+_MOST_NAMES = 1024
+_MOST_UNDECIDED = 16
+_MOST_TOLD = 64
+_MOST_WAITING = 128
+_VERDICT_AGE = 1.0
 
 
 def relay_packets(
@@ -31,40 +48,28 @@ def relay_packets(
     *,
     idle: float = 0.0,
     size: int = 0,
+    resolve: bool = False,
 ) -> None:
-    """Relay until either side ends; then both are closed and one line is logged.
+    """Relay from now on, and log once when it is over. Returns at once; both are closed then.
 
     Args:
         client: yields (datagram, target) and takes (datagram, sender).
         request: whose address is empty when each datagram names its own target.
         idle: seconds without a datagram either way that end it, 0 = never.
         size: bytes of a datagram that are kept, 0 = all.
+        resolve: resolve names of targets here, even if a node further on could.
     """
-    relay = _Relay(context, client, upstream, request, size)
     started = timers.now()
-    try:
-        relay.run(idle)
-    finally:
-        client.close()
-        upstream.close()
-    fields: dict[str, Any] = {
-        "remote": request.source,
-        "dst": request.address,
-        "duration": round(timers.now() - started, 6),
-        "inputBytes": relay.received,
-        "outputBytes": relay.returned,
-    }
-    if request.client_id:
-        fields["client"] = request.client_id
-    if request.route:
-        fields["route"] = " > ".join(request.route)
-    if relay.error is not None:
-        fields["error"] = str(relay.error) or type(relay.error).__name__
-    context.log.info(f"{request.source} >-< {request.address or 'udp'}", **fields)
+    outer = _Client(context, _hubbed(client), upstream, request, size, resolve)
+
+    def over(done: PacketPipe) -> None:
+        context.finished(request, started, done.forwarded, done.returned, done.error)
+
+    pipe_packets(outer, _hubbed(upstream), over, idle=idle)
 
 
-class _Relay:
-    """One running relay."""
+class _Client(WrappedPackets):
+    """The client's side with rules, names and limits applied."""
 
     def __init__(
         self,
@@ -73,89 +78,216 @@ class _Relay:
         upstream: PacketConn,
         request: Request,
         size: int,
+        resolve: bool,
     ) -> None:
-        self.context = context
-        self.client = client
-        self.upstream = upstream
-        self.request = request
-        self.received = 0
-        self.returned = 0
-        self.error: BaseException | None = None
-        self._size = size or None
-        self._last = timers.now()
-        self._over = Event()
-        self._told: set[str] = set()
+        super().__init__(client, client.info)
+        self._size = size
         limit = context.limit
-        self._meter = limit(request.client_id, request.source) if limit is not None else None
+        self._limit: PacketMeter | None = (
+            limit(request.client_id, request.source) if limit is not None else None
+        )
+        direct = isinstance(upstream, UDPSocket)
+        checks = context.bypassed is not None or resolve or direct
+        self._targets = (
+            _Targets(context, request.source) if checks and not request.address else None
+        )
 
-    def run(self, idle: float) -> None:
-        """Blocks until it is over."""
-        spawn_raw(self._loop, self._forward)
-        spawn_raw(self._loop, self._backward)
-        while not self._over.wait(idle or None):
-            if timers.now() - self._last >= idle:
-                self.error = TimeoutError(f"idle for {idle:g} s")
-                return
+    def opened(self, data: bytes, address: str) -> tuple[bytes, str] | None:
+        """From the client to ``address``."""
+        if self._size:
+            data = data[: self._size]
+        if self._limit is not None and not self._admitted(self._limit, data):
+            return None
+        if self._targets is not None:
+            address = self._targets.find(address, lambda found: self._forward(data, found))
+            if not address:
+                return None
+        return data, address
 
-    def _loop(self, step: Any) -> None:
+    def _forward(self, data: bytes, address: str) -> None:
+        if self.sink is not None:
+            self.sink.datagram(data, address)
+
+    def _admitted(self, limit: PacketMeter, data: bytes) -> bool:
+        if not limit.admits(len(data), False):
+            return False
+        delay = limit.received(len(data))
+        if delay > 0.0:
+            self.inner.pause()
+            timers.after(rounded(delay), lambda: None if self.closed else self.inner.resume())
+        return True
+
+    def send_now(self, data: bytes, address: str = "") -> float:
+        """To the client, from ``address``."""
+        if self._size:
+            data = data[: self._size]
+        targets = self._targets
+        if targets is not None and not targets.find(address, lambda _: self._back(data, address)):
+            return 0.0
+        return self._back(data, address)
+
+    def _back(self, data: bytes, address: str) -> float:
+        limit = self._limit
+        if limit is None:
+            return self.inner.send_now(data, address)
+        if self.closed or not limit.admits(len(data), True):
+            return 0.0
+        return max(self.inner.send_now(data, address), limit.sent(len(data)))
+
+
+class _Targets:
+    """Rules and names of the addresses on a client's datagrams.
+
+    Rules may ask a plugin and names a server, so a green thread decides about each new address
+    while its first datagrams wait. A decision holds for a second, a name as long as the relay.
+    """
+
+    __slots__ = ("_context", "_names", "_source", "_stale", "_told", "_verdicts", "_waiting")
+
+    def __init__(self, context: HandlerContext, source: str) -> None:
+        self._context = context
+        self._source = source
+        self._names: dict[str, str] = {}
+        self._verdicts: dict[str, str] = {}
+        self._waiting: dict[str, list[Callable[[str], Any]]] = {}
+        self._stale = 0.0
+        self._told: set[str] = set()
+
+    def find(self, address: str, later: Callable[[str], Any]) -> str:
+        """The address with an IP; "" when it is forbidden, unknown, or decided ``later``."""
+        verdicts = self._verdicts
+        now = timers.now()
+        if now >= self._stale or len(verdicts) > _MOST_NAMES:
+            verdicts.clear()
+            self._stale = now + _VERDICT_AGE
+        known = verdicts.get(address)
+        if known is not None:
+            return known
+        if self._context.bypassed is None and is_ip(split_target(address)[0]):
+            verdicts[address] = address
+            return address
+        waiting = self._waiting.get(address)
+        if waiting is None:
+            if len(self._waiting) >= _MOST_UNDECIDED:
+                return ""
+            waiting = self._waiting[address] = []
+            spawn_raw(self._decide, address)
+        if len(waiting) < _MOST_WAITING:
+            waiting.append(later)
+        return ""
+
+    def _decide(self, address: str) -> None:
+        found = ""
         try:
-            while not self._over.is_set():
-                step()
-        except ConnectionClosed as error:
-            if error.__cause__ is not None:
-                self._end(error)
-        except Exception as error:
-            self._end(error)
-        finally:
-            self._over.set()
+            found = self._judged(address)
+        except (GostError, OSError) as error:
+            self._tell(address, str(error))
+        except Exception as error:  # a rule's plugin went wrong: its datagrams do not pass
+            self._tell(address, repr(error))
+        self._verdicts[address] = found
+        for later in self._waiting.pop(address):
+            if not found:
+                break
+            try:
+                later(found)
+            except (GostError, OSError):
+                break  # the relay is over
 
-    def _end(self, error: BaseException) -> None:
-        if self.error is None and not self._over.is_set():
-            self.error = error
+    def _judged(self, address: str) -> str:
+        """Raises DialFailed: there is no such name."""
+        if self._forbidden(address):
+            return ""
+        host, port = split_target(address)
+        if is_ip(host):
+            return address
+        found = self._names.get(address)
+        if found is None:
+            found = format_address(resolve_name(host, port)[0][1])
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
+            self._names[address] = found
+        return "" if self._forbidden(found) else found
 
-    def _forward(self) -> None:
-        """One datagram from the client to its target."""
-        data, target = self.client.recv_from()
-        data = data[: self._size]
-        self.received += len(data)
-        if self._passes(target):
-            self._meter_and_send(self.upstream, data, target, True)
-
-    def _backward(self) -> None:
-        """One datagram from somewhere to the client."""
-        data, sender = self.upstream.recv_from()
-        data = data[: self._size]
-        if self._passes(sender):
-            self.returned += len(data)
-            self._meter_and_send(self.client, data, sender, False)
-
-    def _passes(self, address: str) -> bool:
-        """Whether the rules of the service let a datagram to or from ``address`` through."""
-        request = self.request
-        if self.context.bypassed is None or request.address:
-            return True
-        rule = self.context.bypassed("udp", address, request.source, "", "")
+    def _forbidden(self, address: str) -> bool:
+        """Whether the rules of the service keep datagrams to or from ``address`` back."""
+        if self._context.bypassed is None:
+            return False
+        rule = self._context.bypassed("udp", address, self._source, "", "")
         if rule:
             self._tell(address, f"bypassed by {rule}")
-        return not rule
-
-    def _meter_and_send(self, conn: PacketConn, data: bytes, address: str, inwards: bool) -> None:
-        self._last = timers.now()
-        if self._meter is not None:
-            count = self._meter.received if inwards else self._meter.sent
-            delay = count(len(data))
-            if delay > 0.0:
-                sleep(delay)
-        try:
-            conn.send_to(data, address)
-        except ConnectionClosed:
-            raise
-        except (GostError, OSError) as error:
-            # this datagram cannot leave: a name without address, a target out of reach, too large
-            self._tell(address, str(error))
+        return bool(rule)
 
     def _tell(self, address: str, reason: str) -> None:
         """Say once per address why its datagrams are dropped."""
-        if address not in self._told and len(self._told) < 64:
+        if address not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(address)
-            self.context.log.warn(f"datagrams dropped: {address}: {reason}", dst=address)
+            self._context.log.warn(f"datagrams dropped: {address}: {reason}", dst=address)
+
+
+def _hubbed(packets: PacketConn) -> PacketConn:
+    return packets if packets.on_hub else _Threaded(packets)
+
+
+class _Threaded(PacketConn):
+    """A packet conn that only works in green threads, made to work on the hub."""
+
+    on_hub = True
+
+    def __init__(self, inner: PacketConn) -> None:
+        super().__init__(inner.info)
+        self._inner = inner
+        self._waiting: deque[tuple[bytes, str]] = deque()
+        self._ready = Event()
+        self._going = Event()
+        self._going.set()
+
+    def start(self, sink: PacketSink) -> None:
+        self.sink = sink
+        spawn_raw(self._run, self._receive)
+        spawn_raw(self._run, self._send)
+
+    def pause(self) -> None:
+        self._going.clear()
+
+    def resume(self) -> None:
+        self._going.set()
+
+    def send_now(self, data: bytes, address: str = "") -> float:
+        if self.closed:
+            raise ConnectionClosed("packet conn is closed")
+        if len(self._waiting) < _MOST_WAITING:  # above, the datagram is lost
+            self._waiting.append((data, address))
+            self._ready.set()
+        return 0.0
+
+    def _run(self, step: Callable[[], Any]) -> None:
+        """One direction, until the conn is closed."""
+        error: BaseException | None = None
+        try:
+            while not self.closed:
+                step()
+        except ConnectionClosed as closed:
+            error = closed.__cause__
+        except Exception as failure:
+            error = failure
+        sink, self.sink = self.sink, None
+        self.close()
+        if sink is not None:
+            sink.ended(error)
+
+    def _receive(self) -> None:
+        self._going.wait()
+        data, address = self._inner.recv_from()
+        if self.sink is not None:
+            self.sink.datagram(data, address)
+
+    def _send(self) -> None:
+        self._ready.wait()
+        while self._waiting:
+            self._inner.send_to(*self._waiting.popleft())
+        self._ready.clear()
+
+    def _close(self) -> None:
+        self._ready.set()
+        self._going.set()
+        self._inner.close()

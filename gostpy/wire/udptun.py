@@ -39,11 +39,16 @@ def short_frame(data: bytes) -> bytes:
 
 
 class TunnelFrames:
-    """Takes a stream apart into (datagram, address); keeps a partial frame itself."""
+    """Takes a stream apart into (datagram, address); keeps a partial frame itself.
 
-    __slots__ = ("_rest",)
+    Args:
+        peer: reported in place of the addresses in the frames.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_peer", "_rest")
+
+    def __init__(self, peer: str = "") -> None:
+        self._peer = peer
         self._rest = b""
 
     @property
@@ -62,7 +67,7 @@ class TunnelFrames:
             stop = start + head + size
             if stop > end:
                 break
-            address, _ = decode_address(stream[start + 3 : start + head])
+            address = self._peer or decode_address(stream[start + 3 : start + head])[0]
             found.append((stream[start + head : stop], address))
             start = stop
         self._rest = stream[start:]

@@ -39,7 +39,7 @@ REQUESTS = [
         id="udp connect",
     ),
     pytest.param(
-        Request(BIND, UDP, (AUTH, Network("udp"), Address(""))),
+        Request(BIND, UDP, (AUTH, Network("udp"), Address(":0"))),
         "01820014 0100050175027077 0400020001 020004 03000000",
         id="udp association",
     ),
