@@ -2,11 +2,16 @@
 
 A mux session reads frames on the hub and calls ``deliver`` on the stream. While a green thread does
 the handshake, data waits in the stream; in the relay phase it goes straight to the conn. How much
-may be in flight is the mux's business: it grants credit in ``consumed``.
+may be in flight is the mux's business: it grants credit in ``consumed`` and hears in ``kept`` of
+data that waits.
+
+A stream never feeds its conn from ``resume``: that is called in the middle of other streams' data.
+It goes on in a callback of its own instead.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from gevent import get_hub, getcurrent
@@ -17,24 +22,35 @@ from gostpy.wire.codec import Buffer
 
 __all__ = ["StreamEndpoint"]
 
+PIECE = 65536
+"""Most bytes handed over at once; decode buffers are made for that."""
+
 
 class StreamEndpoint(Endpoint):
     """A stream of a mux session. The session calls the methods of the first group.
 
     Subclasses define ``_send(data) -> bool`` (take everything; False: stop until ``drained``),
-    ``_finish_sending()``, ``_closed(aborted)`` and may define ``consumed(size)`` to grant credit.
+    ``_finish_sending()`` and ``_closed(now)``; they may define ``consumed(size)``, ``kept(size)``.
+
+    Attributes:
+        full: the last write was too much; ``drained`` clears it.
+        peer_ended: no more data comes.
+        local_ended: no more data is taken.
+        reason: why the stream was aborted, None for a stream that lives or ended regularly.
     """
 
     __slots__ = (
         "_arrived",
+        "_dropped",
+        "_flowing",
         "_level",
         "_owed",
         "_reader",
-        "_running",
+        "_started",
+        "_told",
         "_writer",
         "full",
         "local_ended",
-        "paused",
         "peer_ended",
         "reason",
     )
@@ -46,11 +62,13 @@ class StreamEndpoint(Endpoint):
         self.on_drain = None
         self._level = level
         self._arrived = bytearray()
-        self._owed = 0  # delivered to a sink that is full: not consumed until it drains
+        self._owed = 0  # taken by a sink that is full: not consumed until it drains
         self._reader: Any = None
         self._writer: Any = None
-        self._running = False
-        self.paused = False
+        self._started = False  # in the relay phase
+        self._flowing = False  # in the relay phase and not paused
+        self._told = False  # the conn knows of the end
+        self._dropped = False  # the peer takes no more data, and some was given up
         self.full = False
         self.peer_ended = False
         self.local_ended = False
@@ -60,50 +78,43 @@ class StreamEndpoint(Endpoint):
     def level(self) -> int:
         return self._level
 
+    @property
+    def waiting(self) -> int:
+        """Bytes delivered and not consumed."""
+        return len(self._arrived) + self._owed
+
     # -- called by the session, on the hub -------------------------------------------------------
 
     def deliver(self, data: Buffer) -> None:
         """Data of the peer, in order. May be called while paused: it is kept until resumed."""
-        if self._running and not self.paused and not self._arrived:
-            conn = self.conn
-            if conn is None:
-                return
-            try:
-                conn.feed(data)
-            except Exception as error:  # the stream's conn fails, not the session
-                conn.fail(error)
-                return
-            if self.paused:
-                self._owed += len(data)
-            else:
-                self.consumed(len(data))
-            return
-        self._arrived += data
-        self._wake_reader()
+        if self._flowing and not self._arrived:
+            self._give(data)
+        elif self.conn is not None:
+            self._arrived += data
+            self._wake_reader()
+            self.kept(len(data))
 
     def peer_end(self) -> None:
         """The peer sends no more."""
         if self.peer_ended:
             return
         self.peer_ended = True
-        if self._running:
-            if not self._arrived and self.conn is not None:
-                self.conn.eof()
-        else:
-            self._wake_reader()
+        if self._flowing and not self._arrived:
+            self._tell_end()
+        self._wake_reader()
 
     def abort(self, error: BaseException) -> None:
-        """The stream was reset, or its session is gone."""
+        """The stream was reset, or its session is gone. What came before is still handed over."""
         if self.reason is not None:
             return
         self.reason = error
         self.peer_ended = self.local_ended = True
-        if self._running:
-            if self.conn is not None:
-                self.conn.fail(error)
-        else:
-            self._wake_reader()
         self.full = False
+        if self._started:
+            while self._arrived and self.conn is not None:
+                self._give(self._take())
+            self._tell_end()
+        self._wake_reader()
         self._wake_writer()
 
     def drained(self) -> None:
@@ -111,8 +122,9 @@ class StreamEndpoint(Endpoint):
         if not self.full:
             return
         self.full = False
-        self._wake_writer()
-        if self._writer is None and self.on_drain is not None:
+        if self._writer is not None:
+            self._wake_writer()
+        elif self.on_drain is not None:
             self.on_drain()
 
     # -- to be defined by the mux ----------------------------------------------------------------
@@ -121,13 +133,72 @@ class StreamEndpoint(Endpoint):
         raise NotImplementedError
 
     def _finish_sending(self) -> None:
-        """Tell the peer that no more data comes."""
+        """Tell the peer that no more data comes, after what was written."""
 
-    def _closed(self, aborted: bool) -> None:
-        """The stream is closed on this side: forget it; ``aborted``: output may be dropped."""
+    def _closed(self, now: bool) -> None:
+        """The conn is closed on this side; with ``now``, output may be dropped."""
 
     def consumed(self, size: int) -> None:
         """The application has taken ``size`` more bytes."""
+
+    def kept(self, size: int) -> None:
+        """``size`` more bytes wait here; negative when they wait no longer."""
+
+    # -- handing over ----------------------------------------------------------------------------
+
+    def _give(self, data: Buffer) -> None:
+        """Feed the conn; the bytes are consumed unless its sink is full."""
+        conn = self.conn
+        if conn is None:
+            return
+        try:
+            conn.feed(data)
+        except Exception as error:  # the stream's conn fails, not the session
+            self._fail(error)
+            return
+        if self._flowing:
+            self.consumed(len(data))
+        elif self.conn is not None:
+            self._owed += len(data)
+            self.kept(len(data))
+
+    def _take(self) -> bytes:
+        """The first piece of what waits."""
+        arrived = self._arrived
+        piece = bytes(arrived[:PIECE])
+        del arrived[:PIECE]
+        self.kept(-len(piece))
+        return piece
+
+    def _continue(self) -> None:
+        """Hand over what waits, until it is gone or the sink is full."""
+        while self._flowing and self._arrived:
+            self._give(self._take())
+        if self._flowing and self.peer_ended:
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        conn = self.conn
+        if conn is None or self._told:
+            return
+        self._told = True
+        if self.reason is not None:
+            self._fail(self.reason)
+            return
+        try:
+            conn.eof()
+        except Exception as error:  # as in _give
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        conn = self.conn
+        if conn is None:
+            return
+        try:
+            conn.fail(error)
+        except Exception:  # a bug in a sink must not reach the other streams
+            get_hub().handle_error(self, *sys.exc_info())
+            conn.close(True)
 
     # -- handshake phase -------------------------------------------------------------------------
 
@@ -152,7 +223,7 @@ class StreamEndpoint(Endpoint):
     def recv(self) -> Buffer:
         while not self._arrived:
             if self.reason is not None:
-                raise self.reason
+                raise ConnectionClosed(str(self.reason)) from self.reason
             if self.peer_ended or self.local_ended:
                 return b""
             self._reader = getcurrent()
@@ -160,62 +231,57 @@ class StreamEndpoint(Endpoint):
                 get_hub().switch()
             finally:
                 self._reader = None
-        data = bytes(self._arrived)
-        self._arrived.clear()
-        self.consumed(len(data))
-        return data
+        piece = self._take()
+        self.consumed(len(piece))
+        return piece
 
     def sendall(self, data: Buffer) -> None:
         if self.write(data):
             return
-        while self.full and self.reason is None and not self.local_ended:
+        while self.full and self.conn is not None and not self._dropped:
             self._writer = getcurrent()
             try:
                 get_hub().switch()
             finally:
                 self._writer = None
         if self.reason is not None:
-            raise self.reason
+            raise ConnectionClosed(str(self.reason)) from self.reason
+        if self.conn is None:
+            raise ConnectionClosed("stream was closed while sending")
+        if self._dropped:
+            raise ConnectionClosed("stream was closed by the peer while sending")
 
     # -- relay phase -----------------------------------------------------------------------------
 
     def start(self) -> None:
-        self._running = True
-        self.paused = False
-        conn = self.conn
-        if self._owed:
-            owed, self._owed = self._owed, 0
+        """Begin, or go on, to feed the conn; what waits is handed over before this returns."""
+        self._flow()
+        self._continue()
+
+    def _flow(self) -> None:
+        self._started = self._flowing = self.conn is not None
+        owed, self._owed = self._owed, 0
+        if owed:
+            self.kept(-owed)
             self.consumed(owed)
-        if self._arrived and conn is not None:
-            data = bytes(self._arrived)
-            self._arrived.clear()
-            conn.feed(data)
-            if self.paused:
-                self._owed += len(data)
-            else:
-                self.consumed(len(data))
-        if self.paused or self._arrived or self.conn is None or conn is None:
-            return
-        if self.reason is not None:
-            conn.fail(self.reason)
-        elif self.peer_ended:
-            conn.eof()
 
     def pause(self) -> None:
-        self.paused = True
+        self._flowing = False
 
     def resume(self) -> None:
-        if self.paused or not self._running:
-            self.start()
+        if self.conn is None:
+            return
+        self._flow()
+        if self._arrived or self.peer_ended:
+            get_hub().loop.run_callback(self._continue)
 
     def write(self, data: Buffer) -> bool:
-        if self.reason is not None:
-            raise self.reason
         if self.local_ended or self.conn is None:
-            raise ConnectionClosed("stream is closed")
-        if not self._send(data):
-            self.full = True
-        return not self.full
+            raise ConnectionClosed(str(self.reason or "stream is closed"))
+        if self._send(data):
+            return True
+        self.full = True
+        return False
 
     @property
     def pending(self) -> bool:
@@ -229,10 +295,14 @@ class StreamEndpoint(Endpoint):
     def close(self, now: bool = False) -> None:
         if self.conn is None:
             return
+        self.conn = self.on_drain = None
+        self._flowing = False
+        waiting = self.waiting
+        if waiting:
+            self._arrived.clear()
+            self._owed = 0
+            self.kept(-waiting)
         self.shut()
-        self.conn = None
-        self.on_drain = None
-        self._arrived.clear()
         self._wake_reader()
         self._wake_writer()
         self._closed(now)
