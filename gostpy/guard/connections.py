@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gostpy.addresses import ip_bytes, ip_text
-from gostpy.guard.rules import SERVICE, KeyTable, add_all, fields_of
+from gostpy.guard.rules import SERVICE, KeyTable, fields_of
 from gostpy.lines import NO_LINE, Line, Remark, as_lines
 
 __all__ = ["ConnectionLimits", "ConnectionRule", "Counter", "LocalCounter", "parse_connections"]
@@ -86,15 +86,14 @@ class ConnectionLimits:
     def __init__(
         self, rules: Iterable[ConnectionRule] = (), *, counter: Counter | None = None
     ) -> None:
-        self.remarks: list[Remark] = []
         self._counter = counter or LocalCounter()
         self.replace(rules)
 
     def replace(self, rules: Iterable[ConnectionRule]) -> None:
         """Other rules for new connections; those that are open keep counting."""
-        self.remarks.clear()
         self._table: KeyTable[ConnectionRule] = KeyTable()
-        add_all(self._table, ((rule.key, rule, rule.line) for rule in rules), self.remarks)
+        for rule in rules:
+            self._table.add(rule.key, rule)
 
     def rules_for(self, ip: str) -> list[ConnectionRule]:
         """The rules that concern a connection from ``ip``: that of the client, that of ``$``."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from gostpy.addresses import ip_bytes
 from gostpy.guard.bucket import SharedBuckets
-from gostpy.guard.rules import SERVICE, KeyTable, add_all, fields_of
+from gostpy.guard.rules import SERVICE, KeyTable, fields_of
 from gostpy.lines import NO_LINE, Line, Remark, as_lines
 
 __all__ = ["RequestLimits", "RequestRule", "parse_requests"]
@@ -57,16 +57,15 @@ class RequestLimits:
     def __init__(
         self, rules: Iterable[RequestRule] = (), *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.remarks: list[Remark] = []
         self._clock = clock
         self._buckets: SharedBuckets[bytes | str] = SharedBuckets(clock)
         self.replace(rules)
 
     def replace(self, rules: Iterable[RequestRule]) -> None:
         """Other rules from now on."""
-        self.remarks.clear()
         self._table: KeyTable[RequestRule] = KeyTable()
-        add_all(self._table, ((rule.key, rule, rule.line) for rule in rules), self.remarks)
+        for rule in rules:
+            self._table.add(rule.key, rule)
 
     def rules_for(self, ip: str) -> list[RequestRule]:
         """The rules that concern a request from ``ip``: that of the client, that of ``$``."""

@@ -13,7 +13,6 @@ A later line replaces an earlier one with the same key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from gostpy.addresses import NetworkMap, ip_bytes, parse_network
@@ -28,10 +27,14 @@ T = TypeVar("T")
 
 
 def fields_of(line: Line, most: int, remarks: list[Remark]) -> list[str]:
-    """Key and values of a line; empty, with a remark, when there are too few."""
+    """Key and values of a line; empty, with a remark, when it cannot limit anything."""
     fields = line.text.split()
     if len(fields) < 2:
         remarks.append(Remark(line, "left out: a key and a value are expected"))
+        return []
+    key = fields[0]
+    if key not in (SERVICE, EACH) and ip_bytes(key) is None and parse_network(key) is None:
+        remarks.append(Remark(line, f"left out: {key!r} is not $, $$, an IP or a network"))
         return []
     if len(fields) > most:
         remarks.append(Remark(line, f"what follows {fields[most - 1]!r} is not read"))
@@ -47,8 +50,8 @@ class KeyTable(Generic[T]):
         self._ips: dict[bytes, T] = {}
         self._networks: NetworkMap[T] = NetworkMap()
 
-    def add(self, key: str, value: T) -> bool:
-        """Enter a value; False when the key is none of the four kinds."""
+    def add(self, key: str, value: T) -> None:
+        """Enter a value; a key of none of the four kinds is never looked up."""
         packed, network = ip_bytes(key), parse_network(key)
         if key == SERVICE:
             self.service = value
@@ -58,21 +61,9 @@ class KeyTable(Generic[T]):
             self._ips[packed] = value
         elif network is not None:
             self._networks.add(*network, value)
-        else:
-            return False
-        return True
 
     def addressed(self, packed: bytes | None) -> tuple[T | None, T | None]:
         """The values for this very IP, and for the widest network around it."""
         if packed is None:
             return None, None
         return self._ips.get(packed), self._networks.widest(packed)
-
-
-def add_all(
-    table: KeyTable[T], entries: Iterable[tuple[str, T, Line]], remarks: list[Remark]
-) -> None:
-    """Enter values with their keys; a key of no kind leaves a remark."""
-    for key, value, line in entries:
-        if not table.add(key, value):
-            remarks.append(Remark(line, f"left out: {key!r} is not $, $$, an IP or a network"))

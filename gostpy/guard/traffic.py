@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from gostpy.addresses import ip_bytes
 from gostpy.errors import ConfigError
 from gostpy.guard.bucket import Bucket, LocalBucket, SharedBuckets
-from gostpy.guard.rules import KeyTable, add_all, fields_of
+from gostpy.guard.rules import KeyTable, fields_of
 from gostpy.lines import NO_LINE, Line, Remark, as_lines
 from gostpy.net.timers import now
 
@@ -117,21 +117,20 @@ class TrafficLimits:
     def __init__(
         self, rules: Iterable[TrafficRule] = (), *, clock: Callable[[], float] = now
     ) -> None:
-        self.remarks: list[Remark] = []
         self._shared: SharedBuckets[tuple[bytes | None, bool]] = SharedBuckets(clock)
         self._service: dict[bool, LocalBucket] = {}
         self.replace(rules)
 
     def replace(self, rules: Iterable[TrafficRule]) -> None:
         """Other rules from now on. Buckets shared by connections take their new rates at once."""
-        self.remarks.clear()
         self._table: KeyTable[TrafficRule] = KeyTable()
-        add_all(self._table, ((rule.key, rule, rule.line) for rule in rules), self.remarks)
+        for rule in rules:
+            self._table.add(rule.key, rule)
         for inbound, bucket in self._service.items():
             bucket.change(_rate(self._table.service, inbound) or float("inf"))
         for (packed, inbound), bucket in self._shared.items():
-            rule = self._address_rule(packed, inbound)
-            bucket.change(_rate(rule, inbound) or float("inf"))
+            rate = _rate(self._address_rule(packed, inbound), inbound)
+            bucket.change(rate or float("inf"))
 
     def rules_for(self, ip: str) -> list[TrafficRule]:
         """The rules that concern a connection from ``ip``: service, connection, address."""

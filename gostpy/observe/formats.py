@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any
 
 __all__ = ["Duration", "json_line", "text_line"]
@@ -66,16 +67,25 @@ def text_line(
     return " ".join(f"{key}={_value(value)}" for key, value in head + data)
 
 
-_encode = json.JSONEncoder(
-    ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str
-).encode
+_string = encode_basestring
+_other = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str).encode
+
+
+def _encode(data: Mapping[str, Any]) -> str:
+    """A JSON object with sorted keys; faster than the standard encoder for few short fields."""
+    parts = []
+    for key, value in sorted(data.items()):
+        shown = _string(value) if type(value) is str else _other(value)
+        parts.append(f"{_string(key)}:{shown}")
+    return "{" + ",".join(parts) + "}"
 
 
 def _unclashed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """A copy in which no field has the name of a part of the line."""
     data = dict(fields)
-    for key in _RESERVED & data.keys():
-        data[f"fields.{key}"] = data.pop(key)
+    if not _RESERVED.isdisjoint(data):
+        for key in _RESERVED & data.keys():
+            data[f"fields.{key}"] = data.pop(key)
     return data
 
 

@@ -75,14 +75,14 @@ class Sink:
             if self.level <= _DEBUG:
                 fields["caller"] = caller
         shown = _SHOWN[level]
-        if self._text:
-            line = text_line(self._clock(), shown, message, fields, color=self._color)
-        else:
-            line = json_line(self._clock(), shown, message, fields)
         try:
+            if self._text:
+                line = text_line(self._clock(), shown, message, fields, color=self._color)
+            else:
+                line = json_line(self._clock(), shown, message, fields)
             self._write(f"{line}\n".encode(errors="replace"))
-        except (OSError, ValueError):  # a full disk or closed pipe must not end connections
-            self.lost += 1
+        except (OSError, TypeError, ValueError):
+            self.lost += 1  # a full disk or an odd value must not end connections
 
 
 class Logger:
@@ -172,12 +172,12 @@ def silent() -> Logger:
 
 def _safe(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields without secrets."""
-    safe = {}
+    safe = dict(fields)
     for key, value in fields.items():
         if key.lower() in SECRET_FIELDS:
             safe[key] = MASK if value else ""
-        else:
-            safe[key] = redact(value) if isinstance(value, str) else value
+        elif isinstance(value, str) and ("@" in value or "=" in value or "://" in value):
+            safe[key] = redact(value)
     return safe
 
 

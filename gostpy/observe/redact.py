@@ -25,8 +25,8 @@ def redact(text: str) -> str:
     The whole user info goes, for in some schemes the name alone is the secret. An authority that
     cannot be host and port is taken for unescaped user info up to the last ``@``.
     """
-    first, *parts = text.split("://")
-    if parts:
+    if "://" in text:
+        first, *parts = text.split("://")
         text = "://".join([first, *map(_without_user, parts)])
     if "@" in text:
         text = _BARE.sub(f"{MASK}@", text)

@@ -60,9 +60,14 @@ def test_without_rules() -> None:
 def test_replaced_rules() -> None:
     object, _ = limits("$ 1")
     assert passed(object, "1.1.1.1") == 2
-    object.replace(parse_requests(["$$ 2", "name 3"])[0])
+    object.replace(parse_requests(["$$ 2"])[0])
     assert passed(object, "1.1.1.1") == 3
-    assert "name" in str(object.remarks[0])
+
+
+def test_keys_of_no_kind() -> None:
+    rules, remarks = parse_requests(["name 3"])
+    assert not rules
+    assert "name" in str(remarks[0])
 
 
 @pytest.mark.parametrize("value", ["x", "0", "-1", "nan", "inf", "1s"])

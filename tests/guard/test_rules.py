@@ -1,6 +1,6 @@
 """Keys of limiter lists."""
 
-from gostpy.guard.rules import KeyTable, add_all, fields_of
+from gostpy.guard.rules import KeyTable, fields_of
 from gostpy.lines import Line, Remark
 
 
@@ -10,20 +10,20 @@ def test_fields() -> None:
     assert not remarks
     assert fields_of(Line("$"), 3, remarks) == []
     assert fields_of(Line("$ 1 2"), 2, remarks) == ["$", "1"]
+    assert fields_of(Line("name 1"), 2, remarks) == []
     assert [remark.message for remark in remarks] == [
         "left out: a key and a value are expected",
         "what follows '1' is not read",
+        "left out: 'name' is not $, $$, an IP or a network",
     ]
 
 
 def test_table() -> None:
     table: KeyTable[str] = KeyTable()
-    remarks: list[Remark] = []
-    keys = ["$", "$$", "10.0.0.0/8", "10.1.0.0/16", "10.1.1.1", "fe80:0::1", "name"]
-    add_all(table, [(key, key, Line(key)) for key in keys], remarks)
+    for key in ("$", "$$", "10.0.0.0/8", "10.1.0.0/16", "10.1.1.1", "fe80:0::1", "name"):
+        table.add(key, key)
     assert (table.service, table.each) == ("$", "$$")
     assert table.addressed(b"\x0a\1\1\1") == ("10.1.1.1", "10.0.0.0/8")
     assert table.addressed(b"\x0a\1\1\2") == (None, "10.0.0.0/8")
     assert table.addressed(b"\xfe\x80" + b"\0" * 13 + b"\1") == ("fe80:0::1", None)
     assert table.addressed(None) == (None, None)
-    assert [remark.line.text for remark in remarks] == ["name"]

@@ -60,6 +60,7 @@ LINES = [
     ("$ -5B", TrafficRule("$", 0, 0), ""),
     ("$ 1B 2B 3B", TrafficRule("$", 1, 2), "what follows '2B'"),
     ("$", None, "left out"),
+    ("name 5B", None, "left out"),
 ]
 
 
@@ -107,11 +108,10 @@ def test_who_is_limited(ip: str, inbound: list[float], outbound: list[float]) ->
     assert rates(limits(*TABLE).connection_buckets(ip)) == (inbound, outbound)
 
 
-def test_service_and_remarks() -> None:
+def test_service() -> None:
     object = limits(*TABLE)
     assert rates(object.service_buckets()) == ([1 << 20], [2 << 20])
     assert object.service_buckets() == object.service_buckets()
-    assert [remark.line.text for remark in object.remarks] == ["x 5B"]
     assert not limits("$$ 1KB").service_buckets()
 
 

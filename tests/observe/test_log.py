@@ -95,6 +95,14 @@ def test_a_broken_output_ends_nothing() -> None:
     assert sink.lost == 1
 
 
+def test_an_odd_value_ends_nothing() -> None:
+    log, lines = logger()
+    log.info("m", value={1: 2, "a": 3})
+    log.info("m", value=object)
+    assert len(lines) == 1
+    assert log.sinks[0].lost == 1
+
+
 def test_text_format() -> None:
     lines: list[bytes] = []
     Logger(Sink(lines.append, format="text")).warn("lone \ud800")
