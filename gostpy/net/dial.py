@@ -6,6 +6,7 @@ import _socket
 import errno
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from gevent import get_hub, getcurrent
@@ -14,6 +15,7 @@ from gostpy.errors import DialFailed
 from gostpy.net.conn import Conn, ConnInfo
 from gostpy.net.endpoint import WRITE, SocketEndpoint
 from gostpy.net.sockopt import DEFAULT, SocketOptions, open_socket
+from gostpy.net.timers import now
 from gostpy.net.timers import timeout as deadline
 
 __all__ = ["dial_tcp", "dial_unix", "is_ip", "local_addresses", "resolve", "split_address"]
@@ -68,20 +70,33 @@ def resolve(host: str, port: int, kind: int = _socket.SOCK_STREAM) -> list[tuple
     return [(entry[0], entry[4]) for entry in found]
 
 
+@lru_cache(maxsize=1024)
+def _literal(address: str) -> tuple[tuple[int, Any], ...]:
+    """What ``resolve`` says of an ``ip:port``; empty for names, which must be asked again."""
+    host, port = split_address(address)
+    return tuple(resolve(host, port)) if host and is_ip(host) and "%" not in host else ()
+
+
 def dial_tcp(address: str, options: SocketOptions = DEFAULT, *, timeout: float = 10.0) -> Conn:
     """Connect to ``host:port``. Raises DialFailed (``__cause__`` has the OSError)."""
-    host, port = split_address(address)
     last: BaseException | None = None
+    started = now()
     try:
-        with deadline(timeout, "connect timed out"):
-            for family, target in resolve(host, port):
-                for local in local_addresses(options, family):
-                    try:
-                        return _connect(family, target, options, local)
-                    except OSError as error:
-                        last = error
-                        if local is not None and local.strict:
-                            break
+        targets = _literal(address)
+        if not targets:
+            with deadline(timeout, "name lookup timed out"):
+                targets = tuple(resolve(*split_address(address)))
+        for family, target in targets:
+            for local in local_addresses(options, family):
+                left = timeout if last is None else timeout - (now() - started)
+                if left <= 0.0 < timeout:
+                    raise TimeoutError("connect timed out")
+                try:
+                    return _connect(family, target, options, local, left)
+                except OSError as error:
+                    last = error
+                    if local is not None and local.strict:
+                        break
     except TimeoutError as error:
         last = error
     reason = last.strerror if isinstance(last, OSError) and last.strerror else last
@@ -93,8 +108,7 @@ def dial_unix(path: str, options: SocketOptions = DEFAULT, *, timeout: float = 1
     target = "\0" + path[1:] if path.startswith("@") else path
     sock = open_socket(_socket.AF_UNIX, _socket.SOCK_STREAM, options)
     try:
-        with deadline(timeout, "connect timed out"):
-            finish_connect(sock, target)
+        finish_connect(sock, target, timeout)
     except OSError as error:
         sock.close()
         raise DialFailed(f"dial {path}: {error.strerror or error}", address=path) from error
@@ -104,21 +118,26 @@ def dial_unix(path: str, options: SocketOptions = DEFAULT, *, timeout: float = 1
     return Conn(SocketEndpoint(sock), ConnInfo(peer=path, local=""))
 
 
-def _connect(family: int, target: Any, options: SocketOptions, local: _Local | None) -> Conn:
+def _connect(
+    family: int, target: Any, options: SocketOptions, local: _Local | None, timeout: float
+) -> Conn:
     sock = open_socket(family, _socket.SOCK_STREAM, options)
     try:
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         if local is not None:
             local.apply(sock)
-        finish_connect(sock, target)
+        finish_connect(sock, target, timeout)
     except BaseException:
         sock.close()
         raise
     return Conn(SocketEndpoint(sock), ConnInfo(peer=target, local=None))
 
 
-def finish_connect(sock: _socket.socket, target: Any) -> None:
-    """Connect a non-blocking socket, waiting on the hub. Raises OSError."""
+def finish_connect(sock: _socket.socket, target: Any, timeout: float = 0.0) -> None:
+    """Connect a non-blocking socket, waiting on the hub for ``timeout`` seconds (0 = for ever).
+
+    Raises OSError.
+    """
     code = sock.connect_ex(target)
     if code == errno.EINPROGRESS:
         code = sock.connect_ex(target)  # a local peer is often there already
@@ -127,7 +146,8 @@ def finish_connect(sock: _socket.socket, target: Any) -> None:
         io = hub.loop.io(sock.fileno(), WRITE)
         io.start(getcurrent().switch)
         try:
-            hub.switch()
+            with deadline(timeout, "connect timed out"):
+                hub.switch()
         finally:
             io.stop()
             io.close()

@@ -1,9 +1,9 @@
 """The relay phase: move bytes between two conns by hub callbacks until both directions end.
 
 Between two plain sockets nothing but ``recv_into`` and ``send`` runs per read, on one buffer that
-all conns share. Otherwise an endpoint feeds its conn, the codecs turn wire bytes into data, and one
-half of the pipe writes them to the other conn. Back-pressure is one rule: a sink that could not send
-everything says so, and its source stops reading until the sink drains.
+all conns share. Otherwise an endpoint feeds its conn, the codecs turn wire bytes into data, and
+one half of the pipe writes them to the other conn. Back-pressure is one rule: a sink that could not
+send everything says so, and its source stops reading until the sink drains.
 
 End: the end of one direction is passed on by ``shut()``; an endpoint that cannot end one direction
 alone closes both after flushing. An error closes both at once.
@@ -84,7 +84,9 @@ class Pipe:
         assert ends is not None
         left.sink, right.sink = ends
         plain = type(ends[0]) is _Half and not left.codecs and not right.codecs
+        fused = False
         if plain and type(left.endpoint) is type(right.endpoint) is SocketEndpoint:
+            fused = True
             left.endpoint.callback = _fused(left.endpoint, right.endpoint, ends[0])
             right.endpoint.callback = _fused(right.endpoint, left.endpoint, ends[1])
         if self._idle > 0:
@@ -98,20 +100,21 @@ class Pipe:
                     if codec.ended:
                         self.ended(half)
                         break
-            self._kick(left, right)
-            self._kick(right, left)
+            self._kick(left, right, True)
+            self._kick(right, left, not fused)  # a server seldom speaks in the first instant
         except Exception as error:  # a conn that fails while starting ends like a running one
             self.fail(error)
 
-    def _kick(self, source: Conn, target: Conn) -> None:
-        """Start one direction: a first read at once, so that held-back output rides on data."""
+    def _kick(self, source: Conn, target: Conn, read: bool) -> None:
+        """Start one direction; a first read at once lets held-back output ride on data."""
         if self._open == 0 or source.closed:
             return
         if target.endpoint.pending:
             source.endpoint.pause()
         else:
             source.endpoint.start()
-            source.endpoint.read_now()
+            if read:
+                source.endpoint.read_now()
         if self._open:
             target.flush()
 
@@ -124,7 +127,8 @@ class Pipe:
         half.source.endpoint.pause()
         target = half.target
         if self._open == 0:
-            target.shut()
+            if target.codecs:  # closing ends a bare socket just as well
+                target.shut()
             self._finish()
         elif not (target.endpoint.can_half and half.source.endpoint.can_half):
             target.shut()

@@ -73,6 +73,8 @@ def _setns(descriptor: int, what: str) -> None:
 def open_socket(family: int, kind: int, options: SocketOptions = DEFAULT) -> _socket.socket:
     """A non-blocking socket with namespace, mark and MPTCP applied."""
     flags = kind | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
+    if options is DEFAULT:
+        return _socket.socket(family, flags)
     sock: _socket.socket | None = None
     with in_namespace(options.netns):
         if options.mptcp and kind == _socket.SOCK_STREAM and family != _socket.AF_UNIX:
