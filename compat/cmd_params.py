@@ -24,7 +24,7 @@ from gostpy.errors import ConfigError
 
 __all__ = ["Lists", "Params", "credentials", "selector"]
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+]?inf(inity)?", re.A | re.I)
+_NUMBER = re.compile(r"[+-]?[0-9_.]+([eE][+-]?[0-9_]+)?|[+]?inf(inity)?", re.I)
 
 
 class Params:
@@ -57,7 +57,10 @@ class Params:
     def number(self, *keys: str) -> float:
         """A number; 0 for anything else."""
         text = self._first(keys)
-        return float(text) if _NUMBER.fullmatch(text) else 0.0
+        try:
+            return float(text) if _NUMBER.fullmatch(text) else 0.0
+        except ValueError:
+            return 0.0
 
     def truth(self, *keys: str) -> bool:
         """One of Go's words for true."""

@@ -65,7 +65,7 @@ class Flags:
     output: str = ""
     api: str = ""
     metrics: str = ""
-    reload: Duration = Duration(0)  # noqa: RUF009 - immutable
+    reload: Duration = Duration(0)
     debug: bool = False
     trace: bool = False
     version: bool = False

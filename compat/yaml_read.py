@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from compat.values import Timestamp, float_plain
+from compat.values import Timestamp
+from compat.yaml_quick import Unsure, key_text, parse_quick
 from compat.yaml_scalar import resolve
 from gostpy.errors import ConfigError, Position
 
-__all__ = ["parse_yaml"]
+__all__ = ["parse_fully", "parse_yaml"]
 
 _EXPANDED_MAX = 1_000_000
 _DEPTH_MAX = 500
@@ -29,10 +30,14 @@ def parse_yaml(text: str, source: str) -> Any:
     Raises:
         ConfigError: with line and column of ``source``.
     """
-    return _parse_fully(text, source)
+    try:
+        return parse_quick(text)
+    except Unsure:
+        return parse_fully(text, source)
 
 
-def _parse_fully(text: str, source: str) -> Any:
+def parse_fully(text: str, source: str) -> Any:
+    """The same by the complete reader alone. Raises ConfigError."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -113,7 +118,7 @@ class _Builder:
                 continue
             if isinstance(key, dict | list):
                 raise self._fail("a key must be text", event)
-            name = _key_text(key)
+            name = key_text(key)
             if name in items:
                 raise self._fail(f"the key {name!r} is there twice", event)
             items[name] = value
@@ -164,13 +169,3 @@ class _Builder:
         if type(value) is not wanted:
             raise self._fail(f"{text!r} is not a {tag[2:]}", event)
         return value
-
-
-def _key_text(key: Any) -> str:
-    if isinstance(key, str):
-        return key
-    if key is None:
-        return ""
-    if isinstance(key, bool):
-        return "true" if key else "false"
-    return float_plain(key) if isinstance(key, float) else str(key)

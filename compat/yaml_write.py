@@ -258,7 +258,7 @@ def _binary(value: str, indent: int) -> str:
     raw = value.encode("utf-8", "surrogateescape")
     encoded = base64.b64encode(raw).decode("ascii")
     if len(encoded) <= 70:
-        return "!!binary " + _one_line(encoded)
+        return f"!!binary {encoded}"
     lines = "".join(encoded[at : at + 70] + "\n" for at in range(0, len(encoded), 70))
     return "!!binary " + _literal(lines, indent)
 

@@ -1,7 +1,5 @@
 """Named objects that gost 3.3 added: rewriters, caches, quotas."""
 
-# ruff: noqa: RUF009 - the calls below declare fields, they run once
-
 from __future__ import annotations
 
 from dataclasses import dataclass

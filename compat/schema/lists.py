@@ -1,7 +1,5 @@
 """Named lists that services and nodes refer to: users, rules, hosts, routes, limits, recorders."""
 
-# ruff: noqa: RUF009 - the calls below declare fields, they run once
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The way out: chains, hops, nodes and what a forwarder sends to."""
 
-# ruff: noqa: RUF009 - the calls below declare fields, they run once
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The whole configuration."""
 
-# ruff: noqa: RUF009 - the calls below declare fields, they run once
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Sections about the program itself: log, TLS, API, metrics; and what all lists share."""
 
-# ruff: noqa: RUF009 - the calls below declare fields, they run once
-
 from __future__ import annotations
 
 from dataclasses import dataclass

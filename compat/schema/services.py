@@ -1,7 +1,5 @@
 """The way in: services with their handler, listener and status."""
 
-# ruff: noqa: RUF009 - the calls below declare fields, they run once
-
 from __future__ import annotations
 
 from dataclasses import dataclass
