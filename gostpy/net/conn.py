@@ -146,10 +146,14 @@ class Conn:
                 data = self.endpoint.recv()
             if not len(data):
                 return False
-            for codec in self.codecs:
-                data = codec.decode(data)
-                if codec.own:
-                    self._send_own(codec)
+            try:
+                for codec in self.codecs:
+                    data = codec.decode(data)
+                    if codec.own:
+                        self._send_own(codec)
+            except ProtocolError:
+                self._send_last_words()
+                raise
             if len(data):
                 self._buffer += bytes(data)
                 return True
@@ -259,16 +263,25 @@ class Conn:
         """Wire bytes from the endpoint: through the codecs into the sink."""
         codecs = self.codecs
         if codecs:
-            for codec in codecs:
-                data = codec.decode(data)
-                if codec.own:
-                    self._send_own(codec)
+            try:
+                for codec in codecs:
+                    data = codec.decode(data)
+                    if codec.own:
+                        self._send_own(codec)
+            except ProtocolError:
+                self._send_last_words()
+                raise
         if len(data) and self.sink is not None:
             self.sink.data(data)
         for codec in codecs:
             if codec.ended and self.sink is not None:
                 self.sink.eof()
                 break
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that can be had without waiting."""
+        return len(self._buffer)
 
     def take_buffer(self) -> bytes:
         """Bytes read and decoded, but not consumed; the caller takes them over."""
@@ -296,6 +309,12 @@ class Conn:
             data = below.encode(data)
         if len(data) and not self.closed:
             self.endpoint.write(data)
+
+    def _send_last_words(self) -> None:
+        """A codec could not decode: what it has to say about that (an alert, a close frame)."""
+        for codec in self.codecs:
+            if codec.own:
+                self._send_own(codec)
 
     def shut(self) -> None:
         """End the outgoing direction without waiting."""

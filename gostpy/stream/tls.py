@@ -5,7 +5,7 @@ connection (socks5's TLS method). After the handshake the codec stays on the con
 
 Wire      RFC 8446, RFC 5246
 Held      the last flight of the handshake (a client's Finished, a server's tickets) rides on the
-          first data; whoever reads first after a client handshake calls ``conn.flush()``
+          first data
 End       close_notify both ways; an end of the carrier without one counts as an end, too
 Differs   gost shakes hands at the first read or write; here it is done when accept_tls returns
 """
@@ -20,7 +20,7 @@ from gostpy.net.conn import Conn
 from gostpy.stream.tlscontext import ClientContext, Remembered, ServerContext
 from gostpy.wire.codec import Buffer, Codec, decode_buffer
 
-__all__ = ["TLS", "ClientContext", "ServerContext", "accept_tls", "connect_tls", "name_of"]
+__all__ = ["TLS", "ClientContext", "ServerContext", "accept_tls", "connect_tls", "host_of"]
 
 # A MemoryBIO never gives back what it once grew to: it is fed and drained in pieces.
 _SLICE = 16384
@@ -45,6 +45,7 @@ class TLS(Codec):
         "_read",
         "_remember",
         "_write",
+        "awaited",
         "ended",
         "held",
         "own",
@@ -77,6 +78,7 @@ class TLS(Codec):
         self._remember: Remembered | None = None
         self.server_name = server_name
         self.own = self.held = self.ended = False
+        self.awaited = not server  # a server says nothing before it has our Finished
 
     # -- facts -------------------------------------------------------------------------------
 
@@ -152,6 +154,7 @@ class TLS(Codec):
         except _ssl.SSLZeroReturnError:
             self.ended = True
         except _ssl.SSLError as error:
+            self.own = bool(self._outgoing.pending)  # an alert
             raise ProtocolError(_explain(error)) from error
         if self._outgoing.pending:
             self.own = True
@@ -253,7 +256,7 @@ def connect_tls(conn: Conn, context: ClientContext, server_name: str) -> TLS:
 
     Raises HandshakeFailed, OSError. The caller sets the deadline.
     """
-    name = name_of(context.settings.server_name or server_name)
+    name = _asked(context.settings.server_name or server_name)
     if context.verifies_names and not name:
         raise HandshakeFailed("tls: secure needs a server name to verify")
     made = context.current()
@@ -271,7 +274,16 @@ def connect_tls(conn: Conn, context: ClientContext, server_name: str) -> TLS:
     return codec
 
 
-def name_of(host: str) -> str:
+def host_of(address: str) -> str:
+    """The host of ``host:port``, also of one without a port."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    if address.count(":") > 1:
+        return address
+    return address.partition(":")[0]
+
+
+def _asked(host: str) -> str:
     """A host as it is asked for: without brackets, zone and final dot; IDNs in ASCII."""
     if host.startswith("["):
         host = host[1:].partition("]")[0]
