@@ -285,7 +285,8 @@ class ClientCodec(Codec):
     """The client's side of a stream on which the request was not sent yet.
 
     The request is put in front of the first data written; the response is taken off the first data
-    read. A server that speaks first needs ``Conn.flush``, which a pipe calls when it starts.
+    read. A server that speaks first needs ``Conn.flush``, which a pipe calls when it starts. An
+    empty request was sent before; the response is still to come.
     """
 
     __slots__ = ("_partial", "_request", "_wanted", "held")
@@ -297,7 +298,7 @@ class ClientCodec(Codec):
         self._request = request
         self._partial = b""
         self._wanted = True
-        self.held = True
+        self.held = bool(request)
 
     def encode(self, data: Buffer) -> Buffer:
         if self.held:

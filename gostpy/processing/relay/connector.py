@@ -5,6 +5,9 @@ read (``gostpy.wire.relay.ClientCodec``). With ``nodelay`` it is sent at once an
 
 Differs   gost never sends the request of a conn on which the client is silent; here a pipe sends it
           when it starts, so that servers which speak first work.
+          With ``nodelay`` gost waits for ever if the node keeps the reply back until the target
+          speaks and the target waits for the client; here the wait ends after half a second, or
+          fails after ``connectTimeout``.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ from gostpy.processing.relay.options import ConnectorOptions
 from gostpy.wire import relay
 
 __all__ = ["Connector"]
+
+_PATIENCE = 0.5
+"""Seconds to wait for a reply that may be kept back."""
 
 _NETWORKS = {"unix": relay.Network("unix"), "serial": relay.Network("serial")}
 
@@ -82,8 +88,17 @@ class Connector:
         if not self.options.nodelay:
             conn.push(relay.ClientCodec(request))
             return
-        with timeout(self.options.connect_timeout, "no answer from the relay node in time"):
-            conn.sendall(request)
+        conn.sendall(request)
+        if self.options.connect_timeout > 0:
+            with timeout(self.options.connect_timeout, "no answer from the relay node in time"):
+                relay.Response.read(conn).check()
+            return
+        try:
+            with timeout(_PATIENCE):
+                conn.peek(4)
+        except TimeoutError:
+            conn.push(relay.ClientCodec(b""))  # the reply waits for the target: so will we
+        else:
             relay.Response.read(conn).check()
 
     def _listen(self, conn: Conn, flags: int, address: str) -> str:
