@@ -247,9 +247,25 @@ class Layer(Protocol):
 
 
 class Session(Protocol):
-    """One mux connection."""
+    """One mux connection.
+
+    Attributes:
+        alive: streams can be opened on it.
+        error: why it is not alive any more.
+        on_close: called with the session, on the hub, once it is not alive any more.
+    """
 
     alive: bool
+    error: BaseException | None
+    on_close: Callable[[Any], None] | None
+
+    @property
+    def busy(self) -> bool:
+        """The next stream had better go to another session."""
+        ...
+
+    @property
+    def stream_count(self) -> int: ...
 
     def open(self) -> Conn:
         """A new stream. Raises OSError when the session is gone or full."""

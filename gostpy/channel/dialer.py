@@ -1,4 +1,4 @@
-"""The dialing side of every stack, and the one cache of mux sessions.
+"""The dialing side of every stack: open a carrier connection, shake hands, keep mux sessions.
 
 A session belongs to the node and the route beneath it, never to an address: the same proxy reached
 through another chain is another session.
@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gevent.event import Event
-
+from gostpy.channel.sessions import SessionPool
 from gostpy.errors import DialFailed, GostError
-from gostpy.interfaces import Context, Layer, Mux, Open, Session
+from gostpy.interfaces import Context, Layer, Mux, Open
 from gostpy.net.timers import timeout
 
 __all__ = ["StackDialer"]
@@ -42,38 +41,17 @@ class StackDialer:
         self._mux = mux
         self._context = context
         self._timeout = handshake_timeout
-        self._sessions: dict[tuple[Any, ...], list[Session]] = {}
-        self._dialing: dict[tuple[Any, ...], Event] = {}
+        self._pools: dict[tuple[Any, ...], SessionPool] = {}
 
     def dial(self, open: Open, beneath: tuple[Any, ...]) -> Any:
-        if self._mux is None:
+        mux = self._mux
+        if mux is None:
             return self._establish(open)
-        while True:
-            session = self._session(beneath)
-            if session is not None:
-                return session.open()
-            busy = self._dialing.get(beneath)
-            if busy is not None:  # somebody is making one: use it together
-                busy.wait()
-                continue
-            self._dialing[beneath] = Event()
-            try:
-                made = self._mux.connect(self._establish(open))
-                self._sessions.setdefault(beneath, []).append(made)
-            finally:
-                self._dialing.pop(beneath).set()
-
-    def _session(self, beneath: tuple[Any, ...]) -> Session | None:
-        """A live session with room for another stream; dead ones are forgotten."""
-        sessions = self._sessions.get(beneath)
-        if not sessions:
-            return None
-        for session in sessions[:]:
-            if not session.alive:
-                sessions.remove(session)
-            elif not getattr(session, "busy", False):
-                return session
-        return None
+        pool = self._pools.get(beneath)
+        if pool is None:
+            name = self._context.node or self._context.address
+            pool = self._pools[beneath] = SessionPool(name, self._context.log)
+        return pool.open(lambda: mux.connect(self._establish(open)))
 
     def _establish(self, open: Open) -> Any:
         address = self._context.address
@@ -96,7 +74,6 @@ class StackDialer:
 
     def close(self) -> None:
         """End every session; conns in use end with them."""
-        for sessions in self._sessions.values():
-            for session in sessions:
-                session.close()
-        self._sessions.clear()
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()

@@ -46,7 +46,7 @@ _BOTH = {
     "tls": Stack("tcp", ("tls",)),
     "ws": Stack("tcp", ("ws",)),
     "wss": Stack("tcp", ("tls", "ws")),
-    "mtcp": Stack("tcp", (), "smux", defaults={"version": 2}),
+    "mtcp": Stack("tcp", (), "smux", defaults={"mux_version": 2}),
     "mtls": Stack("tcp", ("tls",), "smux"),
     "mws": Stack("tcp", ("ws",), "smux"),
     "mwss": Stack("tcp", ("tls", "ws"), "smux"),

@@ -31,6 +31,7 @@ MAX_STREAMS = 65536
 
 _COPIED = 16384  # data up to this size is copied into the cork
 _CORK_SIZE = 65536  # a cork of this size leaves before the end of the turn
+_UNREAD_LIMIT = 1 << 20
 
 # reasons for not reading
 _HELD, _BACKLOG = 1, 2
@@ -76,6 +77,7 @@ class MuxSession:
         self._blocked: set[StreamEndpoint] = set()  # to be told when the conn has drained
         self._corked: list[Buffer] = []
         self._cork_size = 0
+        self._unread = 0  # bytes of frames without data that the conn has not taken yet
         self._deliver = deliver
         self._backlog = backlog
         self._queue: deque[Conn] | None = None
@@ -195,10 +197,15 @@ class MuxSession:
 
     def send(self, frame: bytes) -> None:
         """Send a frame without data at the end of the loop turn."""
-        if self.alive:
-            if not self._corked:
-                get_hub().loop.run_callback(self.flush)
-            self._corked.append(frame)
+        if not self.alive:
+            return
+        if not self._corked:
+            get_hub().loop.run_callback(self.flush)
+        self._corked.append(frame)
+        if self.full:
+            self._unread += len(frame)
+            if self._unread > _UNREAD_LIMIT:
+                self.fail(ProtocolError(f"{self.name} peer asks for answers and does not read"))
 
     def send_data(self, stream: StreamEndpoint, header: bytes, data: Buffer) -> bool:
         """Send a frame with data. False: the stream is told by ``drained`` when to go on."""
@@ -245,6 +252,7 @@ class MuxSession:
 
     def _drained(self) -> None:
         self.full = False
+        self._unread = 0
         blocked, self._blocked = self._blocked, set()
         for stream in blocked:
             try:
