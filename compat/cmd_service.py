@@ -58,6 +58,8 @@ def parse_service(url: URL, *, strict: bool, prefix: str) -> list[ServiceConfig]
     targets = url.escaped_path.strip("/")
     if not strict and not url.host and listener in _PATH_LISTENERS:
         url.host, targets = url.path, ""
+    elif listener == "stdio" and not targets:
+        url.host, targets = "", url.host
     services = [ServiceConfig(addr=addr) for addr in port_range(url.host, strict=strict)]
     nodes = _targets(targets, strict, prefix)
     if nodes and handler != "relay":

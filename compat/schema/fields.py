@@ -3,8 +3,8 @@
 A configuration object is a dataclass whose fields are made by the functions below, one line per
 key. Decoding, printing, error messages and the reference page all follow from that line::
 
-    @dataclass(slots=True, kw_only=True)
-    class FileLoader:
+    @dataclass(slots=True, kw_only=True, repr=False, eq=False)
+    class FileLoader(ConfigObject):
         path: str = text("path", always=True)
 
 Keys are the spellings of YAML output. Missing is None, ``""``, 0 or False.
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from compat.values import Duration
 
 __all__ = [
+    "ConfigObject",
     "Field",
     "chain_names",
     "fields_of",
@@ -67,6 +68,33 @@ class Field:
     doc: str = ""
 
 
+class ConfigObject:
+    """Base of all configuration objects: equality, and a ``repr`` that hides secrets.
+
+    The dataclasses do not make these methods themselves; 69 classes would feel it at start-up.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        names = (declared.name for declared in fields_of(type(self)))
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = []
+        for declared in fields_of(type(self)):
+            value = getattr(self, declared.name)
+            if value:
+                hidden = declared.name in _SECRETS or declared.kind in ("table", "headers")
+                shown.append(f"{declared.name}={'...' if hidden else repr(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+_SECRETS = frozenset({"password", "token"})
 _FIELDS: dict[type[Any], tuple[Field, ...]] = {}
 _KEYS: dict[type[Any], dict[str, Field]] = {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compat.schema.fields import flag, integer, one, span, text
+from compat.schema.fields import ConfigObject, flag, integer, one, span, text
 from compat.schema.sections import PluginConfig
 from compat.values import Duration
 
@@ -20,16 +20,16 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
-class RewriterConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class RewriterConfig(ConfigObject):
     """A plugin that rewrites bodies."""
 
     name: str = text("name", always=True, since="3.3")
     plugin: PluginConfig | None = one("plugin", PluginConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class MemoryCache:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class MemoryCache(ConfigObject):
     """A cache in memory."""
 
     ttl: Duration = span("ttl", since="3.3")
@@ -39,8 +39,8 @@ class MemoryCache:
     eviction: str = text("eviction", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class RedisCache:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class RedisCache(ConfigObject):
     """A cache in Redis."""
 
     addr: str = text("addr", always=True, since="3.3")
@@ -51,8 +51,8 @@ class RedisCache:
     key: str = text("key", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class CacheConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class CacheConfig(ConfigObject):
     """A response cache."""
 
     name: str = text("name", always=True, since="3.3")
@@ -60,8 +60,8 @@ class CacheConfig:
     redis: RedisCache | None = one("redis", RedisCache, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class QuotaRedisConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class QuotaRedisConfig(ConfigObject):
     """A quota counter in Redis."""
 
     addr: str = text("addr", always=True, since="3.3")
@@ -71,8 +71,8 @@ class QuotaRedisConfig:
     key: str = text("key", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class QuotaStoreConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class QuotaStoreConfig(ConfigObject):
     """Where a quota counter is kept."""
 
     type: str = text("type", always=True, since="3.3")
@@ -80,8 +80,8 @@ class QuotaStoreConfig:
     redis: QuotaRedisConfig | None = one("redis", QuotaRedisConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class QuotaStatus:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class QuotaStatus(ConfigObject):
     """State of a quota, read-only."""
 
     used: int = integer("used", always=True, since="3.3")
@@ -94,8 +94,8 @@ class QuotaStatus:
     direction: str = text("direction", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class QuotaConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class QuotaConfig(ConfigObject):
     """A persistent traffic quota."""
 
     name: str = text("name", always=True, since="3.3")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compat.schema.fields import flag, headers, integer, many, one, span, text, texts
+from compat.schema.fields import ConfigObject, flag, headers, integer, many, one, span, text, texts
 from compat.schema.sections import (
     AuthConfig,
     FileLoader,
@@ -38,8 +38,8 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
-class AutherConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class AutherConfig(ConfigObject):
     """Users and their passwords."""
 
     name: str = text("name", always=True)
@@ -51,8 +51,8 @@ class AutherConfig:
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class AdmissionConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class AdmissionConfig(ConfigObject):
     """Which clients may connect."""
 
     name: str = text("name", always=True)
@@ -66,8 +66,8 @@ class AdmissionConfig:
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class BypassConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class BypassConfig(ConfigObject):
     """Which targets are skipped or refused."""
 
     name: str = text("name", always=True)
@@ -82,8 +82,8 @@ class BypassConfig:
     network: str = text("network", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class NameserverConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class NameserverConfig(ConfigObject):
     """One name server."""
 
     addr: str = text(
@@ -102,8 +102,8 @@ class NameserverConfig:
     only: str = text("only", doc="one of ip4, ipv4, ip6, ipv6; overrides prefer")
 
 
-@dataclass(slots=True, kw_only=True)
-class ResolverConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ResolverConfig(ConfigObject):
     """Name servers asked in order."""
 
     name: str = text("name", always=True)
@@ -111,8 +111,8 @@ class ResolverConfig:
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class HostMappingConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class HostMappingConfig(ConfigObject):
     """One address and its names."""
 
     ip: str = text("ip", always=True)
@@ -120,8 +120,8 @@ class HostMappingConfig:
     aliases: list[str] | None = texts("aliases")
 
 
-@dataclass(slots=True, kw_only=True)
-class HostsConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class HostsConfig(ConfigObject):
     """A table of names."""
 
     name: str = text("name", always=True)
@@ -133,16 +133,16 @@ class HostsConfig:
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class IngressRuleConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class IngressRuleConfig(ConfigObject):
     """Where requests for one host name go."""
 
     hostname: str = text("hostname", always=True)
     endpoint: str = text("endpoint", always=True)
 
 
-@dataclass(slots=True, kw_only=True)
-class IngressConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class IngressConfig(ConfigObject):
     """Host names and tunnel endpoints."""
 
     name: str = text("name", always=True)
@@ -154,16 +154,16 @@ class IngressConfig:
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class SDConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class SDConfig(ConfigObject):
     """Service discovery by a plugin."""
 
     name: str = text("name", always=True)
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class RouterRouteConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class RouterRouteConfig(ConfigObject):
     """One route."""
 
     net: str = text("net", deprecated=True)
@@ -171,8 +171,8 @@ class RouterRouteConfig:
     gateway: str = text("gateway", always=True)
 
 
-@dataclass(slots=True, kw_only=True)
-class RouterConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class RouterConfig(ConfigObject):
     """A routing table."""
 
     name: str = text("name", always=True)
@@ -184,8 +184,8 @@ class RouterConfig:
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class FileRecorder:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class FileRecorder(ConfigObject):
     """Records appended to a file."""
 
     path: str = text("path", always=True)
@@ -195,16 +195,16 @@ class FileRecorder:
     rotation: LogRotationConfig | None = one("rotation", LogRotationConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class TCPRecorder:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class TCPRecorder(ConfigObject):
     """Records sent over TCP."""
 
     addr: str = text("addr", always=True)
     timeout: Duration = span("timeout", always=True)
 
 
-@dataclass(slots=True, kw_only=True)
-class HTTPRecorder:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class HTTPRecorder(ConfigObject):
     """Records posted over HTTP."""
 
     url: str = text(
@@ -217,8 +217,8 @@ class HTTPRecorder:
     header: dict[str, str] | None = headers("header")
 
 
-@dataclass(slots=True, kw_only=True)
-class RedisRecorder:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class RedisRecorder(ConfigObject):
     """Records written to Redis."""
 
     addr: str = text("addr", always=True)
@@ -229,8 +229,8 @@ class RedisRecorder:
     type: str = text("type", doc="one of set (default), list, sset")
 
 
-@dataclass(slots=True, kw_only=True)
-class RecorderConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class RecorderConfig(ConfigObject):
     """A place for records."""
 
     name: str = text("name", always=True)
@@ -243,8 +243,8 @@ class RecorderConfig:
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class LimiterConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class LimiterConfig(ConfigObject):
     """Traffic, connection or rate limits."""
 
     name: str = text("name", always=True)
@@ -256,8 +256,8 @@ class LimiterConfig:
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class ObserverConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ObserverConfig(ConfigObject):
     """A plugin that is told about status and traffic."""
 
     name: str = text("name", always=True)

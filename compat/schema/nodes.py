@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compat.schema.fields import (
+    ConfigObject,
     chain_names,
     flag,
     headers,
@@ -53,16 +54,16 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
-class HTTPURLRewriteConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class HTTPURLRewriteConfig(ConfigObject):
     """One rewrite of request paths."""
 
     match: str = text("match", json="Match", always=True)
     replacement: str = text("replacement", json="Replacement", always=True)
 
 
-@dataclass(slots=True, kw_only=True)
-class HTTPBodyRewriteConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class HTTPBodyRewriteConfig(ConfigObject):
     """One rewrite of bodies."""
 
     type: str = text(
@@ -77,8 +78,8 @@ class HTTPBodyRewriteConfig:
     max_chunk_size: int = integer("maxChunkSize", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class HTTPNodeConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class HTTPNodeConfig(ConfigObject):
     """What is changed in HTTP requests and responses of a node."""
 
     host: str = text("host")
@@ -102,8 +103,8 @@ class HTTPNodeConfig:
     fail_codes: str = text("failCodes", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class NodeFilterConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class NodeFilterConfig(ConfigObject):
     """Legacy choice of a node by protocol, host and path."""
 
     host: str = text("host")
@@ -111,8 +112,8 @@ class NodeFilterConfig:
     path: str = text("path")
 
 
-@dataclass(slots=True, kw_only=True)
-class NodeMatcherConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class NodeMatcherConfig(ConfigObject):
     """The rule that requests for a node must match."""
 
     rule: str = text("rule")
@@ -122,8 +123,8 @@ class NodeMatcherConfig:
     )
 
 
-@dataclass(slots=True, kw_only=True)
-class TLSNodeConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class TLSNodeConfig(ConfigObject):
     """TLS towards a forwarding target."""
 
     server_name: str = text("serverName")
@@ -131,8 +132,8 @@ class TLSNodeConfig:
     options: TLSOptions | None = one("options", TLSOptions)
 
 
-@dataclass(slots=True, kw_only=True)
-class ProbeConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ProbeConfig(ConfigObject):
     """A health check."""
 
     type: str = text("type", always=True, since="3.3")
@@ -146,8 +147,8 @@ class ProbeConfig:
     command: str = text("command", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class DialerConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class DialerConfig(ConfigObject):
     """How bytes travel to a node."""
 
     type: str = text("type", always=True)
@@ -156,8 +157,8 @@ class DialerConfig:
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True)
-class ConnectorConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ConnectorConfig(ConfigObject):
     """What is asked of a node."""
 
     type: str = text("type", always=True)
@@ -166,8 +167,8 @@ class ConnectorConfig:
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True)
-class NodeConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class NodeConfig(ConfigObject):
     """One proxy on the way out."""
 
     name: str = text("name", always=True)
@@ -190,8 +191,8 @@ class NodeConfig:
     probe: ProbeConfig | None = one("probe", ProbeConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class HopConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class HopConfig(ConfigObject):
     """A set of nodes of which one is used."""
 
     name: str = text("name", always=True)
@@ -213,8 +214,8 @@ class HopConfig:
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True)
-class ChainConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ChainConfig(ConfigObject):
     """Hops in order."""
 
     name: str = text("name", always=True)
@@ -222,8 +223,8 @@ class ChainConfig:
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True)
-class ChainGroupEntry:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ChainGroupEntry(ConfigObject):
     """A chain of a group with its conditions."""
 
     chain: str = text("chain", since="3.3")
@@ -231,16 +232,16 @@ class ChainGroupEntry:
     probe: ProbeConfig | None = one("probe", ProbeConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class ChainGroupConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ChainGroupConfig(ConfigObject):
     """Chains of which one is picked for each dial."""
 
     chains: list[ChainGroupEntry] | None = chain_names("chains", ChainGroupEntry)
     selector: SelectorConfig | None = one("selector", SelectorConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class ForwardNodeConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ForwardNodeConfig(ConfigObject):
     """A forwarding target."""
 
     name: str = text("name")
@@ -260,8 +261,8 @@ class ForwardNodeConfig:
     probe: ProbeConfig | None = one("probe", ProbeConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class ForwardHopConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ForwardHopConfig(ConfigObject):
     """A hop of a group with its conditions."""
 
     hop: str = text("hop", since="3.3")
@@ -269,16 +270,16 @@ class ForwardHopConfig:
     probe: ProbeConfig | None = one("probe", ProbeConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class ForwardHopGroupConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ForwardHopGroupConfig(ConfigObject):
     """Hops of which one is picked."""
 
     hops: list[ForwardHopConfig | None] | None = many("hops", ForwardHopConfig, since="3.3")
     selector: SelectorConfig | None = one("selector", SelectorConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class ForwarderConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ForwarderConfig(ConfigObject):
     """The targets of a forwarding service."""
 
     name: str = text("name", deprecated=True)

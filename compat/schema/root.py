@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compat.schema.fields import many, one
+from compat.schema.fields import ConfigObject, many, one
 from compat.schema.later import CacheConfig, QuotaConfig, RewriterConfig
 from compat.schema.lists import (
     AdmissionConfig,
@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
-class Config:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class Config(ConfigObject):
     """The root object of a configuration."""
 
     services: list[ServiceConfig | None] | None = many("services", ServiceConfig, always=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compat.schema.fields import flag, integer, one, span, text, texts
+from compat.schema.fields import ConfigObject, flag, integer, one, span, text, texts
 from compat.values import Duration
 
 __all__ = [
@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
-class LogRotationConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class LogRotationConfig(ConfigObject):
     """When a log file is set aside."""
 
     max_size: int = integer("maxSize", doc="MB; default 100")
@@ -37,8 +37,8 @@ class LogRotationConfig:
     compress: bool = flag("compress", doc="gzip old files")
 
 
-@dataclass(slots=True, kw_only=True)
-class LogConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class LogConfig(ConfigObject):
     """Where log lines go, from which level on, in which format."""
 
     output: str = text(
@@ -55,23 +55,23 @@ class LogConfig:
     rotation: LogRotationConfig | None = one("rotation", LogRotationConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class LoggerConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class LoggerConfig(ConfigObject):
     """A named log."""
 
     name: str = text("name", always=True)
     log: LogConfig | None = one("log", LogConfig)
 
 
-@dataclass(slots=True, kw_only=True)
-class ProfilingConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ProfilingConfig(ConfigObject):
     """The profiling endpoint."""
 
     addr: str = text("addr", always=True, doc="default :6060; net/http/pprof on /debug/pprof/")
 
 
-@dataclass(slots=True, kw_only=True)
-class AuthConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class AuthConfig(ConfigObject):
     """A user and password."""
 
     username: str = text("username")
@@ -83,8 +83,8 @@ class AuthConfig:
     )
 
 
-@dataclass(slots=True, kw_only=True)
-class APIConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class APIConfig(ConfigObject):
     """The web API."""
 
     addr: str = text(
@@ -96,8 +96,8 @@ class APIConfig:
     auther: str = text("auther")
 
 
-@dataclass(slots=True, kw_only=True)
-class MetricsConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class MetricsConfig(ConfigObject):
     """The metrics endpoint."""
 
     addr: str = text(
@@ -108,8 +108,8 @@ class MetricsConfig:
     auther: str = text("auther")
 
 
-@dataclass(slots=True, kw_only=True)
-class TLSOptions:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class TLSOptions(ConfigObject):
     """TLS versions, cipher suites and ALPN."""
 
     min_version: str = text("minVersion")
@@ -118,8 +118,8 @@ class TLSOptions:
     alpn: list[str] | None = texts("alpn")
 
 
-@dataclass(slots=True, kw_only=True)
-class TLSConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class TLSConfig(ConfigObject):
     """Certificates and TLS settings of one side."""
 
     cert_file: str = text("certFile")
@@ -135,8 +135,8 @@ class TLSConfig:
     server_names: list[str] | None = texts("serverNames", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class PluginConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class PluginConfig(ConfigObject):
     """A list kept by another program."""
 
     type: str = text(
@@ -155,15 +155,15 @@ class PluginConfig:
     )
 
 
-@dataclass(slots=True, kw_only=True)
-class FileLoader:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class FileLoader(ConfigObject):
     """A list kept in a file."""
 
     path: str = text("path", always=True)
 
 
-@dataclass(slots=True, kw_only=True)
-class RedisLoader:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class RedisLoader(ConfigObject):
     """A list kept in Redis."""
 
     addr: str = text("addr", always=True)
@@ -174,16 +174,16 @@ class RedisLoader:
     type: str = text("type", doc="see loaders.redis_types")
 
 
-@dataclass(slots=True, kw_only=True)
-class HTTPLoader:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class HTTPLoader(ConfigObject):
     """A list fetched over HTTP."""
 
     url: str = text("url", always=True)
     timeout: Duration = span("timeout")
 
 
-@dataclass(slots=True, kw_only=True)
-class SelectorConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class SelectorConfig(ConfigObject):
     """How one of several nodes or chains is picked."""
 
     strategy: str = text(
@@ -194,8 +194,8 @@ class SelectorConfig:
     max_latency: Duration = span("maxLatency", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class SockOptsConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class SockOptsConfig(ConfigObject):
     """Legacy socket options."""
 
     mark: int = integer("mark")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from compat.schema.fields import flag, integer, many, one, table, text, texts, values
+from compat.schema.fields import ConfigObject, flag, integer, many, one, table, text, texts, values
 from compat.schema.nodes import ChainGroupConfig, ForwarderConfig
 from compat.schema.sections import AuthConfig, SockOptsConfig, TLSConfig
 
@@ -21,8 +21,8 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
-class ListenerConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ListenerConfig(ConfigObject):
     """How bytes travel to a service."""
 
     type: str = text("type", always=True)
@@ -35,8 +35,8 @@ class ListenerConfig:
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True)
-class HandlerConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class HandlerConfig(ConfigObject):
     """What is asked of a service."""
 
     type: str = text("type", always=True)
@@ -52,8 +52,8 @@ class HandlerConfig:
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True)
-class RecorderObject:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class RecorderObject(ConfigObject):
     """What a service records, and where."""
 
     name: str = text("name", always=True)
@@ -61,16 +61,16 @@ class RecorderObject:
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True)
-class ServiceEvent:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ServiceEvent(ConfigObject):
     """One event of a service."""
 
     time: int = integer("time", always=True)
     msg: str = text("msg", always=True)
 
 
-@dataclass(slots=True, kw_only=True)
-class ServiceStats:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ServiceStats(ConfigObject):
     """Counters of a service."""
 
     total_conns: int = integer("totalConns", always=True)
@@ -80,8 +80,8 @@ class ServiceStats:
     output_bytes: int = integer("outputBytes", always=True)
 
 
-@dataclass(slots=True, kw_only=True)
-class ServiceQuota:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ServiceQuota(ConfigObject):
     """State of a quota at a service."""
 
     name: str = text("name", always=True, since="3.3")
@@ -95,8 +95,8 @@ class ServiceQuota:
     direction: str = text("direction", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class ServiceStatus:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ServiceStatus(ConfigObject):
     """State of a service, read-only."""
 
     create_time: int = integer("createTime", always=True)
@@ -107,11 +107,11 @@ class ServiceStatus:
     quotas: list[ServiceQuota | None] | None = many("quotas", ServiceQuota, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True)
-class ServiceConfig:
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class ServiceConfig(ConfigObject):
     """One listener and its handler."""
 
-    name: str = text("name", always=True, doc="required")
+    name: str = text("name", always=True, doc="made up when missing")
     addr: str = text("addr")
     interface: str = text("interface", deprecated=True)
     sockopts: SockOptsConfig | None = one("sockopts", SockOptsConfig, deprecated=True)

@@ -119,3 +119,18 @@ def test_every_port_of_a_range_has_its_own_objects() -> None:
     assert [service.climiter for service in services] == ["climiter-0", "climiter-1", "climiter-2"]
     assert len({id(service.handler) for service in services}) == 3
     assert all(service.handler and service.handler.auth for service in services)
+
+
+def test_stdio_takes_its_host_as_target(command: Any) -> None:
+    result = command("-O", "yaml", "-L", "stdio://h:22")
+    assert result.output == (
+        "services:\n  - name: service-0\n    handler:\n      type: forward\n    listener:\n"
+        "      type: stdio\n    forwarder:\n      nodes:\n        - name: target-0\n"
+        "          addr: h:22\n"
+    )
+
+
+def test_repr_hides_secrets() -> None:
+    found = load_settings(["-L", "http://u:secret@:80?x=secret"], {}, lambda: b"")
+    assert "secret" not in repr(found.config)
+    assert "username='u'" in repr(found.config)
