@@ -6,5 +6,14 @@ from gostpy.processing.sniffing.options import (
     SniffingOptions,
     refuse_unbuilt,
 )
+from gostpy.processing.sniffing.sniffer import Relay, Sniffer, relay_for
 
-__all__ = ["CacheOptions", "InspectionOptions", "SniffingOptions", "refuse_unbuilt"]
+__all__ = [
+    "CacheOptions",
+    "InspectionOptions",
+    "Relay",
+    "Sniffer",
+    "SniffingOptions",
+    "refuse_unbuilt",
+    "relay_for",
+]

@@ -7,9 +7,7 @@ stay with each handler, whose defaults differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from gostpy.errors import ConfigError
 from gostpy.options import opt
@@ -102,13 +100,10 @@ def refuse_unbuilt(options: InspectionOptions | CacheOptions) -> None:
 
     Raises ConfigError: an option asks for something that gostpy does not have yet.
     """
-    asked: Mapping[str, Any] = {}
-    if isinstance(options, InspectionOptions):
-        asked = {"mitm.certFile": options.mitm_cert_file, "mitm.keyFile": options.mitm_key_file}
-        if all(asked.values()):
-            raise ConfigError(
-                "mitm.certFile: TLS interception is a gost feature that gostpy does not have yet"
-            )
+    if isinstance(options, InspectionOptions) and options.mitm_cert_file and options.mitm_key_file:
+        raise ConfigError(
+            "mitm.certFile: TLS interception is a gost feature that gostpy does not have yet"
+        )
     if isinstance(options, CacheOptions) and (options.cache_ttl > 0 or options.cache_status):
         key = "cache.ttl" if options.cache_ttl > 0 else "cache.status"
         raise ConfigError(f"{key}: the response cache of gost 3.3 is not in gostpy yet")
