@@ -40,7 +40,11 @@ def main(
         _say(f"{error}\n{USAGE}")
         return 2
     except GostError as error:
-        _say(f"gostpy: {error}")
+        for one in getattr(error, "all", [error]):
+            _say(f"gostpy: {one}")
+        return 1
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nothing more can be said
         return 1
 
 
@@ -99,7 +103,12 @@ def _print(settings: Settings) -> int:
         if settings.strict:
             return 0
         raise ConfigError(str(error)) from None
-    sys.stdout.write(text)
+    raw = getattr(sys.stdout, "buffer", None)
+    if raw is None:
+        sys.stdout.write(text)
+    else:  # UTF-8 whatever the locale is
+        raw.write(text.encode("utf-8", "surrogateescape"))
+        raw.flush()
     return 0
 
 

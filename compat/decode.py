@@ -203,10 +203,12 @@ class Decoder:
     Attributes:
         unknown: path of every key that no object declares, and the class that was looked at.
         twice: path of every key that repeats another one in other letters.
+        errors: values that did not fit; their fields are as if missing.
     """
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
+        self.errors: list[DecodeError] = []
         self.unknown: list[tuple[Path, type[Any]]] = []
         self.twice: list[Path] = []
         self._kinds: dict[str, Callable[[Field, Any, Path], Any]] = {
@@ -224,7 +226,7 @@ class Decoder:
         }
 
     def object(self, cls: type[T], value: Any, path: Path = ()) -> T:
-        """An object of ``cls`` from a map. Raises DecodeError."""
+        """An object of ``cls`` from a map. Raises DecodeError: it is no map."""
         if not isinstance(value, Mapping):
             raise DecodeError(path, f"expected a map, not {describe(value)}")
         if len(path) > _DEPTH:
@@ -237,8 +239,12 @@ class Decoder:
                 continue
             if declared.name in found:
                 self.twice.append((*path, str(key)))
-            if item is not None:
+            if item is None:
+                continue
+            try:
                 found[declared.name] = self._value(declared, item, (*path, declared.key))
+            except DecodeError as error:
+                self.errors.append(error)
         return cls(**found)
 
     def _value(self, declared: Field, value: Any, path: Path) -> Any:

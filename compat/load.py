@@ -4,17 +4,38 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from compat.decode import STRICT, WEAK, DecodeError, Decoder
 from compat.positions import locate, path_text
-from compat.schema import Config
+from compat.schema import Config, NodeConfig
 from compat.schema.fields import key_of
 from compat.sources import Document, parse
 from compat.warning import ConfigWarning
 from gostpy.errors import ConfigError, Position
 
-__all__ = ["decode_document", "load_text", "nearest"]
+__all__ = [
+    "ConfigErrors",
+    "decode_body",
+    "decode_document",
+    "decode_nodes",
+    "load_text",
+    "nearest",
+]
+
+T = TypeVar("T")
+
+
+class ConfigErrors(ConfigError):
+    """Several values of one text are wrong; the first speaks for all.
+
+    Attributes:
+        all: every error, in the order of the text.
+    """
+
+    def __init__(self, errors: list[ConfigError]) -> None:
+        super().__init__(errors[0].message, errors[0].where, errors[0].position)
+        self.all = errors
 
 
 def load_text(
@@ -30,7 +51,12 @@ def load_text(
 
 
 def decode_document(document: Document) -> tuple[Config, list[ConfigWarning]]:
-    """Decode what was read. Raises ConfigError with position, path and what was expected."""
+    """Decode what was read.
+
+    Raises:
+        ConfigErrors: every value that does not fit, with position, path and what was expected.
+        ConfigError: there is no map at all.
+    """
     value = document.value
     if value is None:
         return Config(), []
@@ -38,12 +64,54 @@ def decode_document(document: Document) -> tuple[Config, list[ConfigWarning]]:
         message = "expected a map with keys such as services and chains"
         raise ConfigError(message, "", Position(document.name, 1, 1))
     decoder = Decoder(STRICT if document.inline else WEAK)
-    try:
-        config = decoder.object(Config, value if document.inline else _expand(value))
-    except DecodeError as error:
-        where = path_text(error.path)
-        raise ConfigError(error.message, where, locate(document, error.path)) from None
+    config = decoder.object(Config, value if document.inline else _expand(value))
+    if decoder.errors:
+        raise ConfigErrors([_placed(error, document) for error in decoder.errors])
     return config, _warnings(decoder, document)
+
+
+def decode_body(cls: type[T], text: str, name: str = "body") -> tuple[T, list[ConfigError]]:
+    """An object from JSON that a program sent: types must fit, durations are nanoseconds.
+
+    Returns:
+        The object with everything that fits, and what does not fit. As gost, callers may go on.
+
+    Raises:
+        ConfigError: the text is not JSON or no map.
+    """
+    document = Document(name, text, "json", parse(text, "json", name, whole_numbers=True), True)
+    decoder = Decoder(STRICT)
+    try:
+        made = decoder.object(cls, document.value)
+    except DecodeError as error:
+        raise _placed(error, document) from None
+    return made, [_placed(error, document) for error in decoder.errors]
+
+
+def decode_nodes(text: str, name: str = "nodes") -> list[NodeConfig]:
+    """The nodes that a file, Redis or HTTP source of a hop holds: a JSON array.
+
+    Raises:
+        ConfigError: it is not JSON, or a value does not fit.
+    """
+    value = parse(text, "json", name, whole_numbers=True)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ConfigError("expected a JSON array of nodes", "", Position(name, 1, 1))
+    document = Document(name, text, "json", value, True)
+    decoder = Decoder(STRICT)
+    try:
+        found = [decoder.object(NodeConfig, item, (at,)) for at, item in enumerate(value) if item]
+    except DecodeError as error:
+        raise _placed(error, document) from None
+    if decoder.errors:
+        raise ConfigErrors([_placed(error, document) for error in decoder.errors])
+    return found
+
+
+def _placed(error: DecodeError, document: Document) -> ConfigError:
+    return ConfigError(error.message, path_text(error.path), locate(document, error.path))
 
 
 def _warnings(decoder: Decoder, document: Document) -> list[ConfigWarning]:

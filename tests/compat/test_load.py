@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compat.decode import STRICT, WEAK, DecodeError, Decoder
-from compat.load import load_text, nearest
-from compat.schema import Config
+from compat.load import decode_body, decode_nodes, load_text, nearest
+from compat.schema import BypassConfig, Config, FileLoader
 from compat.settings import load_settings
 from gostpy.errors import ConfigError, Position
 
@@ -254,10 +254,41 @@ PLAIN = st.recursive(
 )
 
 
+def test_every_error_is_told(command: Any) -> None:
+    text = "services:\n- name: [a]\n  handler: {retries: x, type: http}\ntls: {secure: maybe}\n"
+    result = command("-C", "a.yml", files={"a.yml": text})
+    assert result.status == 1
+    assert [line.split(": ")[2] for line in result.errors.splitlines()] == [
+        *("services[0].name", "services[0].handler.retries", "tls.secure")
+    ]
+
+
+def test_bodies_keep_what_fits() -> None:
+    text = '{"name": "a", "reload": "10s", "matchers": ["x"], "file": {"path": 1}}'
+    made, errors = decode_body(BypassConfig, text)
+    assert made == BypassConfig(name="a", matchers=["x"], file=FileLoader())
+    assert [error.where for error in errors] == ["reload", "file.path"]
+    assert errors[0].position == Position("body", 1, 25)
+    with pytest.raises(ConfigError, match="not valid JSON"):
+        decode_body(BypassConfig, '{"name": ')
+    with pytest.raises(ConfigError, match="expected a map, not a list"):
+        decode_body(BypassConfig, "[]")
+
+
+def test_nodes_of_a_hop() -> None:
+    text = '[{"name": "a", "addr": "h:1", "metadata": {"Weight": 2}}, null]'
+    assert [(node.name, node.metadata) for node in decode_nodes(text)] == [("a", {"Weight": 2.0})]
+    assert decode_nodes("null") == []
+    for bad in ("{}", '[{"addr": 1}]', "[1]", "["):
+        with pytest.raises(ConfigError):
+            decode_nodes(bad)
+
+
 @settings(deadline=None, max_examples=300)
 @given(PLAIN, st.sampled_from([WEAK, STRICT]))
 def test_decoding_fails_with_decode_error_only(value: Any, rules: Any) -> None:
     try:
-        Decoder(rules).object(Config, value)
+        decoder = Decoder(rules)
+        decoder.object(Config, value)
     except DecodeError:
         pass
