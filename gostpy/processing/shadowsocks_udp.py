@@ -14,7 +14,7 @@ import copy
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gevent import get_hub, getcurrent, spawn_raw
 
@@ -23,9 +23,10 @@ from gostpy.interfaces import Context, Request
 from gostpy.net import timers
 from gostpy.net.conn import Conn
 from gostpy.net.framed import TunnelConn
-from gostpy.net.packet import PacketConn
+from gostpy.net.packet import PacketConn, PacketSink
 from gostpy.net.sessions import Session
 from gostpy.net.timers import timeout
+from gostpy.net.wrapped import WrappedPackets
 from gostpy.options import no_effect, opt
 from gostpy.processing.context import HandlerContext
 from gostpy.processing.shadowsocks import (
@@ -104,24 +105,33 @@ class ConnectorOptions:
     key: str = no_effect("key", doc="Read and ignored, as in gost.")
 
 
+class _Opener(Protocol):
+    def open(self, packet: bytes) -> tuple[PacketSession, bytes, str]: ...
+
+
 class _Association(PacketConn):
-    """One client's datagrams, decrypted by the handler, as a packet conn to relay from."""
+    """One client's datagrams, decrypted, as a packet conn to relay from."""
 
-    __slots__ = ("_queue", "_session", "_waiting", "client")
-
-    def __init__(self, session: PacketSession, client: PacketConn) -> None:
-        super().__init__(copy.copy(client.info))
-        self.client = client  # where the last datagram came from: addresses may change
-        self._session = session
+    def __init__(self, handler: Handler, session: PacketSession, client: _Client) -> None:
+        super().__init__(copy.copy(client.conn.info))
+        self.on_hub = client.conn.on_hub
+        self.client = client  # who sent the last datagram: addresses may change
+        self.session = session
+        self._handler = handler
         self._queue: deque[tuple[bytes, str]] = deque()
+        self._paused = False
         self._waiting: Any = None
 
     def arrived(self, payload: bytes, target: str) -> None:
         """A datagram of the client; lost when too many wait."""
-        if len(self._queue) < _MOST_WAITING:
+        if self.sink is not None and not self._paused:
+            self.sink.datagram(payload, target)
+        elif len(self._queue) < _MOST_WAITING:
             self._queue.append((payload, target))
             if self._waiting is not None:
                 get_hub().loop.run_callback(self._wake)
+
+    # -- in a green thread ---------------------------------------------------------------------
 
     def recv_from(self) -> tuple[bytes, str]:
         while not self._queue:
@@ -141,11 +151,75 @@ class _Association(PacketConn):
     def send_to(self, data: bytes, address: str = "") -> None:
         if self.closed:
             raise ConnectionClosed("association is closed")
-        self.client.send_to(self._session.seal(data, address))
+        self.client.conn.send_to(self.session.seal(data, address))
+
+    # -- on the hub ------------------------------------------------------------------------------
+
+    def start(self, sink: PacketSink) -> None:
+        self.sink = sink
+        self.resume()
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+        while self._queue and self.sink is not None and not self._paused:
+            self.sink.datagram(*self._queue.popleft())
+
+    def send_now(self, data: bytes, address: str = "") -> float:
+        if self.closed:
+            raise ConnectionClosed("association is closed")
+        return self.client.conn.send_now(self.session.seal(data, address))
 
     def _close(self) -> None:
+        self._handler.forget(self)
         if self._waiting is not None:
             get_hub().loop.run_callback(self._wake)
+
+
+class _Client:
+    """The sink of one client address: opens packets and passes them to their associations.
+
+    Its conn stays open while there are associations; without any, until the listener drops it.
+    """
+
+    def __init__(self, handler: Handler, conn: PacketConn, packets: _Opener) -> None:
+        self.conn = conn
+        self._handler = handler
+        self._packets = packets
+        self._associations: set[_Association] = set()
+
+    def datagram(self, data: bytes, address: str) -> None:
+        try:
+            session, payload, target = self._packets.open(data)
+        except (ProtocolError, LimitExceeded) as error:
+            self._handler.context.log.debug(f"packet: {error}", remote=self.conn.info.peer_address)
+            return
+        association = self._handler.association(session, self)
+        if association.client is not self:
+            association.client.leave(association)
+            association.client = self
+        self._associations.add(association)
+        association.arrived(payload, target)
+
+    def ended(self, error: BaseException | None) -> None:
+        for association in list(self._associations):
+            association.close()
+
+    def leave(self, association: _Association) -> None:
+        """The association has ended, or its client has another address now."""
+        self._associations.discard(association)
+        if not self._associations:
+            self.conn.close()
+
+    def run(self) -> None:
+        """Serve a conn that does not work on the hub."""
+        try:
+            while True:
+                self.datagram(*self.conn.recv_from())
+        except ConnectionClosed as closed:
+            self.ended(closed)
 
 
 class Handler:
@@ -165,70 +239,52 @@ class Handler:
         self.context.check_rate(conn)
         if isinstance(conn, Conn):
             self._serve_stream(conn)
+            return
+        server = self._server
+        packets = self._packets or ServerPackets(server.secret, server.salts)
+        client = _Client(self, conn, packets)
+        if conn.on_hub:
+            conn.start(client)
         else:
-            self._serve_packets(conn)
+            client.run()
 
     def _serve_stream(self, conn: Conn) -> None:
         context = self.context
         _, user = self._server.accept(conn)
         request = context.request(conn, "udp", "", client_id=user)
-        relay_packets(context, TunnelConn(conn), context.dial(request), request)
+        upstream = context.dial(request)
+        relay_packets(context, TunnelConn(conn), upstream, request)
 
-    def _serve_packets(self, conn: PacketConn) -> None:
-        """Decrypt a client's packets and pass them to their associations, until it falls silent."""
-        if isinstance(conn, Session):
-            conn.held = True
-        server = self._server
-        packets = self._packets or ServerPackets(server.secret, server.salts)
-        conn.settimeout(IDLE)
-        mine: set[_Association] = set()
-        try:
-            while True:
-                try:
-                    wire, _ = conn.recv_from()
-                except TimeoutError:
-                    mine = {one for one in mine if not one.closed and one.client is conn}
-                    if mine:  # there are still replies
-                        continue
-                    return
-                try:
-                    session, payload, target = packets.open(wire)
-                except (ProtocolError, LimitExceeded) as error:
-                    self.context.log.debug(f"packet: {error}", remote=conn.info.peer_address)
-                    continue
-                association = self._associations.get(session)
-                if association is None or association.closed:
-                    association = self._associate(session, conn)
-                mine.add(association)
-                association.client = conn
-                association.arrived(payload, target)
-        except ConnectionClosed:
-            return
-        finally:
-            for association in mine:
-                if association.client is conn:
-                    association.close()
-
-    def _associate(self, session: PacketSession, conn: PacketConn) -> _Association:
-        association = self._associations[session] = _Association(session, conn)
-        spawn_raw(self._relay, session, association)
+    def association(self, session: PacketSession, client: _Client) -> _Association:
+        """The association of a session; a new one if it has none."""
+        association = self._associations.get(session)
+        if association is None:
+            association = self._associations[session] = _Association(self, session, client)
+            if isinstance(client.conn, Session):
+                client.conn.held = True
+            spawn_raw(self._relay, association)
         return association
 
-    def _relay(self, session: PacketSession, association: _Association) -> None:
-        """The green thread of an association."""
+    def forget(self, association: _Association) -> None:
+        """The association was closed."""
+        if self._associations.get(association.session) is association:
+            del self._associations[association.session]
+        association.client.leave(association)
+
+    def _relay(self, association: _Association) -> None:
+        """In a green thread of its own: reach the way out, and relay."""
         context = self.context
-        user = session.user.name if session.user is not None else ""
+        user = association.session.user
         try:
-            request = context.request(association, "udp", "", client_id=user)
+            name = user.name if user is not None else ""
+            request = context.request(association, "udp", "", client_id=name)
             relay_packets(context, association, context.dial(request), request, idle=IDLE)
         except (GostError, OSError) as error:
             context.log.error(str(error), remote=association.info.peer_address)
+            association.close()
         except Exception as error:
             context.log.error(f"internal error: {error!r}", remote=association.info.peer_address)
-        finally:
             association.close()
-            if self._associations.get(session) is association:
-                del self._associations[session]
 
 
 class _NodeForm:
@@ -240,7 +296,7 @@ class _NodeForm:
         self.legacy = legacy
 
 
-class _ClientConn(PacketConn):
+class _NodeConn(WrappedPackets):
     """Datagrams through a node.
 
     Args:
@@ -249,36 +305,22 @@ class _ClientConn(PacketConn):
     """
 
     def __init__(self, packets: PacketConn, codec: ClientPackets, peer: str) -> None:
-        super().__init__(copy.copy(packets.info))
-        self._packets = packets
-        self._codec: Any = codec
+        super().__init__(packets, copy.copy(packets.info))
+        self._codec = codec
         self._peer = peer
 
-    def settimeout(self, seconds: float | None) -> None:
-        super().settimeout(seconds)
-        self._packets.settimeout(seconds)
+    def opened(self, data: bytes, address: str) -> tuple[bytes, str] | None:
+        try:
+            payload, sender = self._codec.open(data)
+        except ProtocolError:
+            return None  # not from the node, or not meant for this conn
+        return payload, self._peer or sender
 
-    def recv_from(self) -> tuple[bytes, str]:
-        while True:
-            wire, _ = self._packets.recv_from()
-            try:
-                data, sender = self._opened(wire)
-            except ProtocolError:
-                continue  # not from the node, or not meant for this conn: lost
-            return data, self._peer or sender
-
-    def _opened(self, wire: bytes) -> tuple[bytes, str]:
-        payload: tuple[bytes, str] = self._codec.open(wire)
-        return payload
-
-    def send_to(self, data: bytes, address: str = "") -> None:
-        self._packets.send_to(self._codec.seal(data, self._peer or address))
-
-    def _close(self) -> None:
-        self._packets.close()
+    def sealed(self, data: bytes, address: str) -> tuple[bytes, str] | None:
+        return self._codec.seal(data, self._peer or address), ""
 
 
-class _Client2022Conn(_ClientConn):
+class _NodeConn2022(WrappedPackets):
     """Datagrams through a node whose form is found out by trying.
 
     No server but ours understands both forms, so the standard one is tried first and, when nothing
@@ -292,8 +334,7 @@ class _Client2022Conn(_ClientConn):
         form: _NodeForm,
         peer: str,
     ) -> None:
-        PacketConn.__init__(self, copy.copy(packets.info))
-        self._packets = packets
+        super().__init__(packets, copy.copy(packets.info))
         self._peer = peer
         self._form = form
         self._make = make
@@ -305,35 +346,33 @@ class _Client2022Conn(_ClientConn):
             codec = self._codecs[legacy] = self._make(legacy)
         return codec
 
-    def send_to(self, data: bytes, address: str = "") -> None:
+    def sealed(self, data: bytes, address: str) -> tuple[bytes, str] | None:
         target = self._peer or address
         legacy = self._form.legacy
-        self._packets.send_to(self._in_form(bool(legacy)).seal(data, target))
         if legacy is None:
             timers.after(PROBE, lambda: self._unanswered(data, target))
+        return self._in_form(bool(legacy)).seal(data, target), ""
 
     def _unanswered(self, data: bytes, target: str) -> None:
         """On the hub."""
         if self._form.legacy is None and not self.closed:
-            spawn_raw(self._send_legacy, self._in_form(True).seal(data, target))
+            spawn_raw(self._send, self._in_form(True).seal(data, target))
 
-    def _send_legacy(self, wire: bytes) -> None:
+    def _send(self, wire: bytes) -> None:
         try:
-            self._packets.send_to(wire)
+            self.inner.send_to(wire)
         except (GostError, OSError):
             return  # lost, as the first one was
 
-    def _opened(self, wire: bytes) -> tuple[bytes, str]:
-        if self._form.legacy is not None:
-            return self._in_form(self._form.legacy).open(wire)
-        for legacy, codec in self._codecs.items():
+    def opened(self, data: bytes, address: str) -> tuple[bytes, str] | None:
+        for legacy in (False, True) if self._form.legacy is None else (self._form.legacy,):
             try:
-                opened = codec.open(wire)
+                payload, sender = self._in_form(legacy).open(data)
             except ProtocolError:
-                continue
+                continue  # not from the node, or not meant for this conn
             self._form.legacy = legacy
-            return opened
-        raise ProtocolError("packet does not authenticate")
+            return payload, self._peer or sender
+        return None
 
 
 class Connector:
@@ -360,12 +399,12 @@ class Connector:
         if isinstance(conn, Conn):
             return self._over_stream(conn, peer)
         if self._secret.method.edition == "2022":
-            return _Client2022Conn(conn, self._make2022, self._form, peer)
+            return _NodeConn2022(conn, self._make2022, self._form, peer)
         gost = self.options.compat == GOST
         addressed = {STANDARD: True, GOST: False}.get(self.options.compat)
         framed = gost or self._secret.method.framed
         codec = ClientPackets(self._secret, self._salts, reply_addressed=addressed, framed=framed)
-        return _ClientConn(conn, codec, peer)
+        return _NodeConn(conn, codec, peer)
 
     def _make2022(self, legacy: bool) -> ClientPackets2022:
         return ClientPackets2022(self._secret, legacy)
