@@ -12,37 +12,18 @@ from typing import Any
 
 from gevent import spawn_raw
 
-from gostpy.errors import ConnectionClosed, GostError, Unsupported
+from gostpy.errors import ConnectionClosed, GostError
 from gostpy.interfaces import Request
 from gostpy.net.binding import BACKLOG, Arrivals, StreamBinding, socket_address
 from gostpy.net.conn import Conn, ConnInfo
 from gostpy.net.timers import timeout
 from gostpy.processing.context import HandlerContext
-from gostpy.processing.muxing import MuxOptions
-from gostpy.stream import smux
+from gostpy.stream.mux import MuxOptions, mux_session
 
-__all__ = ["PeersBinding", "mux_session", "serve_peers"]
+__all__ = ["PeersBinding", "serve_peers"]
 
 _ANNOUNCE_TIMEOUT = 15.0
 _MOST_UNANNOUNCED = 1024
-
-
-def mux_session(
-    conn: Conn, options: MuxOptions, client: bool, deliver: Callable[[Conn], None] | None = None
-) -> smux.Session:
-    """A session over ``conn``, to be started. Raises ConfigError: options that cannot be used."""
-    if options.mux_type == "yamux":
-        raise Unsupported("mux.type yamux is a gost 3.3 feature that gostpy does not have yet")
-    config = smux.Config(
-        version=options.mux_version,
-        keepalive=not options.mux_keepalive_disabled,
-        keepalive_interval=options.mux_keepalive_interval,
-        keepalive_timeout=options.mux_keepalive_timeout,
-        max_frame_size=options.mux_max_frame_size,
-        max_receive_buffer=options.mux_max_receive_buffer,
-        max_stream_buffer=options.mux_max_stream_buffer,
-    )
-    return smux.Session(conn, config, client, deliver)
 
 
 def serve_peers(

@@ -18,7 +18,7 @@ from gostpy.net.timers import timeout
 from gostpy.options import opt
 from gostpy.processing.accounting import AccountingOptions
 from gostpy.processing.context import HandlerContext
-from gostpy.processing.sniffing import SniffingOptions
+from gostpy.processing.sniffing import SniffingOptions, relay_for
 from gostpy.wire import socks4
 from gostpy.wire.socks4 import Code
 
@@ -60,6 +60,7 @@ class Handler:
     def __init__(self, options: HandlerOptions, context: HandlerContext) -> None:
         self.options = options
         self.context = context
+        self._relay = relay_for(options, context, options.read_timeout)
 
     def handle(self, conn: Any) -> None:
         """Serve one request. Raises Rejected, ProtocolError, RouteError, OSError."""
@@ -88,7 +89,7 @@ class Handler:
         except BaseException:
             upstream.close(True)
             raise
-        context.relay(conn, upstream, request)
+        self._relay(conn, upstream, request)
 
 
 def _refuse(conn: Conn, code: int, error: BaseException) -> NoReturn:

@@ -31,6 +31,7 @@ from gostpy.net.packet import PacketConn
 from gostpy.net.timers import timeout
 from gostpy.processing.muxbind import PeersBinding
 from gostpy.processing.relay.options import ConnectorOptions
+from gostpy.stream.mux import check_mux
 from gostpy.wire import relay
 
 __all__ = ["Connector"]
@@ -45,6 +46,7 @@ class Connector:
     """Client side of the relay protocol."""
 
     def __init__(self, options: ConnectorOptions, context: Context) -> None:
+        check_mux(options)
         self.options = options
         self.context = context
         auth = context.auth

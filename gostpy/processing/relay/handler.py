@@ -19,7 +19,9 @@ from gostpy.processing.context import HandlerContext
 from gostpy.processing.relay.bind import serve_bind
 from gostpy.processing.relay.options import HandlerOptions
 from gostpy.processing.relay.replies import refuse
+from gostpy.processing.sniffing import Relay, relay_for
 from gostpy.processing.udprelay import relay_packets
+from gostpy.stream.mux import check_mux
 from gostpy.wire import relay
 from gostpy.wire.relay import Status
 
@@ -32,8 +34,10 @@ class Handler:
     """Server side of the relay protocol."""
 
     def __init__(self, options: HandlerOptions, context: HandlerContext) -> None:
+        check_mux(options)
         self.options = options
         self.context = context
+        self._relay_stream = relay_for(options, context, options.read_timeout)
 
     def handle(self, conn: Any) -> None:
         """Serve one request. Raises Rejected, ProtocolError, RouteError, OSError."""
@@ -74,7 +78,7 @@ class Handler:
             refuse(conn, Status.FORBIDDEN, error)
         except (RouteError, Unsupported, OSError) as error:
             refuse(conn, Status.NETWORK_UNREACHABLE, error)
-        self._relay(conn, upstream, request)
+        self._relay(conn, upstream, request, self._relay_stream)
 
     def _forward(self, conn: Conn, message: relay.Request, client: str) -> None:
         """To a target of the forwarder, whatever was asked for."""
@@ -92,9 +96,9 @@ class Handler:
             node.marker.mark()
             refuse(conn, Status.HOST_UNREACHABLE, error)
         node.marker.reset()
-        self._relay(conn, upstream, request)
+        self._relay(conn, upstream, request, context.relay)
 
-    def _relay(self, conn: Conn, upstream: Any, request: Request) -> None:
+    def _relay(self, conn: Conn, upstream: Any, request: Request, streams: Relay) -> None:
         try:
             conn.sendall(_OK)
         except BaseException:
@@ -109,7 +113,7 @@ class Handler:
                 size=self.options.udp_buffer_size,
             )
         else:
-            self.context.relay(conn, upstream, request)
+            streams(conn, upstream, request)
 
     def _bind(self, conn: Conn, message: relay.Request, client: str) -> None:
         if not self.options.bind:

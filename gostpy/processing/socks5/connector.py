@@ -29,6 +29,7 @@ from gostpy.processing.muxbind import PeersBinding
 from gostpy.processing.socks5.bind import SingleBinding
 from gostpy.processing.socks5.options import ConnectorOptions
 from gostpy.processing.socks5.packets import AssociatedConn
+from gostpy.stream.mux import check_mux
 from gostpy.stream.tls import ClientContext, connect_tls
 from gostpy.wire import socks5
 from gostpy.wire.address import join_address
@@ -43,6 +44,7 @@ class Connector:
     """Client side."""
 
     def __init__(self, options: ConnectorOptions, context: Context) -> None:
+        check_mux(options)
         self.options = options
         self.context = context
         self._tls = None if options.notls else ClientContext(context.tls, log=context.log)

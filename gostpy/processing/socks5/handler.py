@@ -13,10 +13,12 @@ from gostpy.errors import AuthFailed, Denied, ProtocolError, RouteError, Unsuppo
 from gostpy.net.conn import Conn
 from gostpy.net.timers import timeout
 from gostpy.processing.context import HandlerContext
+from gostpy.processing.sniffing import relay_for
 from gostpy.processing.socks5.bind import serve_bind, serve_mux_bind
 from gostpy.processing.socks5.options import HandlerOptions
 from gostpy.processing.socks5.replies import refuse
 from gostpy.processing.socks5.udp import serve_association, serve_tunnel
+from gostpy.stream.mux import check_mux
 from gostpy.stream.tls import ServerContext, accept_tls
 from gostpy.wire import socks5
 from gostpy.wire.socks5 import Command, Method, Rep
@@ -32,8 +34,10 @@ class Handler:
     """Server side."""
 
     def __init__(self, options: HandlerOptions, context: HandlerContext) -> None:
+        check_mux(options)
         self.options = options
         self.context = context
+        self._relay_stream = relay_for(options, context, options.read_timeout)
         self._tls = None if options.notls else ServerContext(context.tls, log=context.log)
 
     def handle(self, conn: Any) -> None:
@@ -93,7 +97,7 @@ class Handler:
         except BaseException:
             upstream.close(True)
             raise
-        context.relay(conn, upstream, request)
+        self._relay_stream(conn, upstream, request)
 
     def _bind(self, conn: Conn, message: socks5.Request, client: str) -> None:
         if not self.options.bind:

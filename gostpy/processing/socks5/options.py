@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from gostpy.options import opt
 from gostpy.processing.accounting import AccountingOptions
-from gostpy.processing.muxing import MuxOptions
 from gostpy.processing.sniffing import SniffingOptions
+from gostpy.stream.mux import MuxOptions
 
 __all__ = ["ConnectorOptions", "HandlerOptions"]
 
