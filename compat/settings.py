@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from compat.cmd import CommandConfig, build
 from compat.cmd_node import normal_url
@@ -78,7 +79,9 @@ def is_strict(environment: Mapping[str, str]) -> bool:
     return environment.get("GOSTPY_COMPAT", "") == "strict"
 
 
+@cache
 def _read_stdin() -> bytes:
+    """All of the standard input; a reload gets what the start read."""
     return sys.stdin.buffer.read()
 
 
