@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 START = 10.0
 CHECK = 30.0
 USER, PASSWORD = "user", "pass-word"
+_ENTRIES = {"{entries}": "tcp", "{remote entries}": "rtcp"}
 
 IMPLEMENTATIONS = ("gost", "gostpy", "gost33")
 
@@ -97,13 +99,15 @@ class _Node:
             self.process.wait()
 
 
+_candidates = itertools.cycle(range(12000 + os.getpid() % 97 * 200, 32000))
+
+
 def free_port() -> int:
-    """A port that is free for TCP and UDP now."""
-    for _ in range(50):
+    """A port that is free for TCP and UDP now, below those that the system gives to clients."""
+    for port in itertools.islice(_candidates, 5000):
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port: int = tcp.getsockname()[1]
             try:
+                tcp.bind(("127.0.0.1", port))
                 udp.bind(("127.0.0.1", port))
             except OSError:
                 continue
@@ -198,9 +202,9 @@ class Player:
             return ["-C", str(path)]
         arguments: list[str] = []
         for item in given:
-            if item == "{entries}":
+            if item in _ENTRIES:
                 for target in ("echo", "bulk", "half", "banner", "refused"):
-                    arguments += ["-L", f"tcp://{{entry.{target}}}/{{{target}}}"]
+                    arguments += ["-L", f"{_ENTRIES[item]}://{{entry.{target}}}/{{{target}}}"]
             else:
                 arguments.append(item)
         return [_placed(item, places) for item in arguments]
@@ -214,7 +218,7 @@ class Player:
             for key in keys
             if f"{{{key}}}" in text and not _is_datagram(text, key) and _listens(text, key)
         ]
-        if "{entries}" in text:
+        if any(entries in text for entries in _ENTRIES):
             found.append(places["entry.refused"])
         return found
 
@@ -253,4 +257,4 @@ def _is_datagram(text: str, key: str) -> bool:
     at = text.find("{" + key + "}")
     start = max(text.rfind("'", 0, at), text.rfind('"', 0, at), 0)
     scheme = text[start + 1 : at].partition("://")[0]
-    return scheme in ("udp", "ssu", "rudp", "redu") or scheme.endswith(("+udp", "rtcp"))
+    return scheme in ("udp", "ssu", "rudp", "redu") or scheme.endswith("+udp")

@@ -102,7 +102,7 @@ def _expand(item: dict[str, Any]) -> list[Scenario]:
             Scenario(
                 name=_fill(item["name"], chosen),
                 nodes=_fill(item["nodes"], chosen),
-                client=item.get("client", "tcp"),
+                client=_fill(item.get("client", "tcp"), chosen),
                 checks=tuple(item.get("checks", CHECKS)),
                 excuses=tuple(_excuses(item, chosen)),
                 client_options=_fill(item.get("client_options", {}), chosen),

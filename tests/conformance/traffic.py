@@ -136,10 +136,19 @@ def bulk(entry: Entry) -> None:
     """3 MiB each way at the same time, with digests."""
     with entry.connect() as sock:
         sent = bulk_bytes(2)
-        sender = gevent.spawn(sock.sendall, struct.pack("!Q", BULK) + sent)
+        sender = gevent.spawn(_send, sock, struct.pack("!Q", BULK) + sent)
         _expect_digest(read_exact(sock, BULK), bulk_bytes(1))
-        sender.get(timeout=TIMEOUT)
+        if not sender.get(timeout=TIMEOUT):
+            raise ConnectionError("the connection broke while sending")
         _expect(read_exact(sock, 32), hashlib.sha256(sent).digest())
+
+
+def _send(sock: socket.socket, data: bytes) -> bool:
+    try:
+        sock.sendall(data)
+    except OSError:
+        return False
+    return True
 
 
 def half(entry: Entry) -> None:
@@ -161,20 +170,23 @@ def banner(entry: Entry) -> None:
 def crowd(entry: Entry) -> None:
     """100 clients at once, each with its own bytes."""
 
-    def one(number: int) -> None:
+    def one(number: int) -> str:
         data = f"client {number} ".encode() * 100
-        with entry.connect() as sock:
-            for _ in range(3):
-                sock.sendall(data)
-                _expect(read_exact(sock, len(data)), data)
+        try:
+            with entry.connect() as sock:
+                for _ in range(3):
+                    sock.sendall(data)
+                    _expect(read_exact(sock, len(data)), data)
+        except (OSError, AssertionError) as error:
+            return repr(error)
+        return ""
 
     running = [gevent.spawn(one, number) for number in range(CROWD)]
     gevent.joinall(running, timeout=TIMEOUT)
-    failed = [task for task in running if not task.successful()]
+    failed = [task for task in running if task.value != ""]
     if failed:
-        reason = failed[0].exception or TimeoutError("not in time")
         gevent.killall(failed)
-        raise ConnectionError(f"{len(failed)} of {CROWD} clients: {reason!r}")
+        raise ConnectionError(f"{len(failed)} of {CROWD} clients: {failed[0].value}")
 
 
 def refused(entry: Entry) -> None:
