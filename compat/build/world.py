@@ -10,6 +10,7 @@ from compat.schema import Config, TLSConfig
 from gostpy.interfaces import Log, TLSSettings
 from gostpy.options import Problem, options_of, parse
 from gostpy.runtime import Runtime
+from gostpy.stream.certificates import common_settings, server_settings
 
 __all__ = ["World", "build"]
 
@@ -31,6 +32,7 @@ class World:
     runtime: Runtime = field(default_factory=Runtime)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     _known: dict[str, set[str]] = field(default_factory=dict)
+    _common_tls: TLSSettings | None = None
 
     def warn(self, where: str, message: str) -> None:
         if (where, message) not in self.warnings:
@@ -77,7 +79,7 @@ class World:
             self.warn(where, f"there is no {kind} named {name!r}; what needs it {effect}")
 
     def tls(self, config: TLSConfig | None) -> TLSSettings | None:
-        """Settings of a ``tls`` block; the global one stands in for a missing one of a listener."""
+        """Settings of a ``tls`` block."""
         if config is None:
             return None
         options = config.options
@@ -98,30 +100,13 @@ class World:
             organization=config.organization,
         )
 
-    def server_tls(self, config: TLSConfig | None) -> TLSSettings | None:
-        """TLS settings of a listener or handler: its own, else the global section."""
-        if config is not None and (config.cert_file or config.key_file):
-            return self.tls(config)
-        common = self.tls(self.config.tls)
-        own = self.tls(config)
-        if own is None or common is None:
-            return own or common
-        return _merged(own, common)
-
-
-def _merged(own: TLSSettings, common: TLSSettings) -> TLSSettings:
-    """A listener's options with the certificate of the global section."""
-    import dataclasses
-
-    return dataclasses.replace(
-        own,
-        cert_file=common.cert_file,
-        key_file=common.key_file,
-        ca_file=own.ca_file or common.ca_file,
-        validity=own.validity or common.validity,
-        common_name=own.common_name or common.common_name,
-        organization=own.organization or common.organization,
-    )
+    def server_tls(self, config: TLSConfig | None) -> TLSSettings:
+        """TLS settings of a listener or handler: its own, else what is common to all."""
+        if self._common_tls is None:
+            self._common_tls = common_settings(
+                self.tls(self.config.tls), lambda message: self.warn("tls", message)
+            )
+        return server_settings(self.tls(config), self._common_tls)
 
 
 def _nearest(key: str, known: set[str]) -> str:

@@ -62,8 +62,20 @@ LISTENERS: dict[str, Stack] = {
     "runix": Stack("runix"),
 }
 
+# their dialers' own ``keepalive`` means pings of WebSocket
+_WS_KEYS = {
+    "keepalive": ("tcp.keepalive",),
+    "keepalive_idle": ("tcp.keepalive.idle",),
+    "keepalive_interval": ("tcp.keepalive.interval",),
+    "keepalive_count": ("tcp.keepalive.count",),
+}
+
 DIALERS: dict[str, Stack] = {
     **_BOTH,
+    "ws": Stack("tcp", ("ws",), keys=_WS_KEYS),
+    "wss": Stack("tcp", ("tls", "ws"), keys=_WS_KEYS),
+    "mws": Stack("tcp", ("ws",), "smux", keys=_WS_KEYS),
+    "mwss": Stack("tcp", ("tls", "ws"), "smux", keys=_WS_KEYS),
     "direct": Stack("direct"),
     "virtual": Stack("direct"),
 }

@@ -18,15 +18,23 @@ import _ssl
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from gostpy.errors import ConfigError
-from gostpy.interfaces import Log, TLSSettings
+from gostpy.interfaces import TLSSettings
 
-__all__ = ["KeyPair", "generated", "load_pair", "server_pair", "server_settings"]
+__all__ = [
+    "KeyPair",
+    "common_settings",
+    "generated",
+    "load_generated",
+    "load_pair",
+    "server_pair",
+    "server_settings",
+]
 
 _YEAR = 365 * 24 * 3600.0
 
@@ -39,36 +47,44 @@ class KeyPair:
     key: bytes = field(repr=False)
 
 
-def server_settings(
-    own: TLSSettings | None, section: TLSSettings | None, log: Log | None = None
+def common_settings(
+    section: TLSSettings | None, warn: Callable[[str], None] | None = None
 ) -> TLSSettings:
-    """What a listener or handler serves with, after gost's order of places.
+    """What serves listeners and handlers without files of their own.
+
+    Args:
+        section: the global ``tls`` section; None looks into the working directory.
+        warn: told when the files cannot be used, so that a certificate is made instead.
+    """
+    base = section if section is not None else _in_working_directory()
+    if base.cert_file or base.key_file:
+        try:
+            load_pair(_ssl._SSLContext(_ssl.PROTOCOL_TLS_SERVER), base.cert_file, base.key_file)
+        except ConfigError as error:
+            if warn is not None:
+                warn(f"{error.message}; a generated certificate is served")
+            base = dataclasses.replace(base, cert_file="", key_file="")
+    return base
+
+
+def server_settings(own: TLSSettings | None, common: TLSSettings) -> TLSSettings:
+    """What one listener or handler serves with.
 
     Args:
         own: its ``tls`` block; versions, suites and ALPN always come from here.
-        section: the global ``tls`` section; None looks into the working directory.
-        log: gets a warning when the section's files cannot be used and a certificate is made.
+        common: see :func:`common_settings`.
     """
     own = own or TLSSettings()
     if own.cert_file or own.key_file:
         return own
-    base = section if section is not None else _in_working_directory()
-    cert_file, key_file = base.cert_file, base.key_file
-    if cert_file or key_file:
-        try:
-            load_pair(_ssl._SSLContext(_ssl.PROTOCOL_TLS_SERVER), cert_file, key_file)
-        except ConfigError as error:
-            if log is not None:
-                log.warn(f"{error.message}; serving with a generated certificate")
-            cert_file = key_file = ""
     return dataclasses.replace(
         own,
-        cert_file=cert_file,
-        key_file=key_file,
-        ca_file=own.ca_file or base.ca_file,
-        validity=own.validity or base.validity,
-        organization=own.organization or base.organization,
-        common_name=own.common_name or base.common_name,
+        cert_file=common.cert_file,
+        key_file=common.key_file,
+        ca_file=own.ca_file or common.ca_file,
+        validity=own.validity or common.validity,
+        organization=own.organization or common.organization,
+        common_name=own.common_name or common.common_name,
     )
 
 

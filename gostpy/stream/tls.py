@@ -300,6 +300,9 @@ def _asked(host: str) -> str:
 
 def _explain(error: _ssl.SSLError) -> str:
     """One line: OpenSSL's reason in words, and what is wrong with a certificate."""
-    reason = (getattr(error, "reason", None) or str(error)).replace("_", " ").lower()
+    reason = getattr(error, "reason", None) or str(error)
+    if reason == "CALLBACK_FAILED":
+        return "tls: the client asked for a name that is not served here"
+    reason = reason.replace("_", " ").lower()
     detail = getattr(error, "verify_message", "")
     return f"tls: {reason}: {detail}" if detail else f"tls: {reason}"

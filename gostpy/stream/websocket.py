@@ -17,6 +17,8 @@ import binascii
 import hashlib
 import os
 from collections.abc import Mapping
+from email.utils import formatdate
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from gostpy.errors import HandshakeFailed, ProtocolError
@@ -30,12 +32,25 @@ from gostpy.wire.websocket import WebSocket
 __all__ = ["accept_key", "accept_websocket", "client_source", "connect_websocket", "request_target"]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_OURS = frozenset({"upgrade", "connection", "sec-websocket-key", "sec-websocket-version"})
+_OURS = frozenset(
+    {
+        "upgrade",
+        "connection",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "sec-websocket-extensions",
+    }
+)
+_SWITCHING = (
+    "HTTP/1.1 101 Switching Protocols\r\n"
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+)
+_KEY = "\0key\0"  # stands for the key in a prepared request; no header can hold it
 
 
-def accept_key(key: str) -> str:
+def accept_key(key: bytes) -> str:
     """``Sec-WebSocket-Accept`` for a key."""
-    digest = hashlib.sha1(key.encode("latin-1") + _GUID, usedforsecurity=False).digest()
+    digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
     return binascii.b2a_base64(digest, newline=False).decode()
 
 
@@ -70,8 +85,9 @@ def connect_websocket(
 
     Raises HandshakeFailed, ProtocolError, OSError. The caller sets the deadline.
     """
-    key = binascii.b2a_base64(os.urandom(16), newline=False).decode()
-    conn.sendall(_request(host, path, headers or {}, key, compress))
+    key = binascii.b2a_base64(os.urandom(16), newline=False)
+    before, after = _request(host, path, tuple(headers.items()) if headers else (), compress)
+    conn.sendall(before + key + after)
     head = read_head(conn)
     if not head:
         raise HandshakeFailed("websocket: connection closed before the response")
@@ -91,17 +107,21 @@ def connect_websocket(
     return codec
 
 
-def _request(host: str, path: str, headers: Mapping[str, str], key: str, compress: bool) -> bytes:
+@lru_cache(maxsize=256)
+def _request(
+    host: str, path: str, headers: tuple[tuple[str, str], ...], compress: bool
+) -> tuple[bytes, bytes]:
+    """What comes before and after the key."""
     lines = {
         "Connection": "Upgrade",
-        "Sec-WebSocket-Key": key,
+        "Sec-WebSocket-Key": _KEY,
         "Sec-WebSocket-Version": "13",
         "Upgrade": "websocket",
     }
     agent = "Go-http-client/1.1"
-    for given, value in headers.items():
+    for given, value in headers:
         name = canonical(given)
-        if name.lower() in _OURS or name == "Sec-Websocket-Extensions":
+        if name.lower() in _OURS:
             raise HandshakeFailed(f"websocket: header {given!r} cannot be set")
         if not is_field(name, value):
             raise HandshakeFailed(f"websocket: header {given!r} has characters that cannot be sent")
@@ -117,7 +137,8 @@ def _request(host: str, path: str, headers: Mapping[str, str], key: str, compres
     if agent:
         start += f"User-Agent: {agent}\r\n"
     body = "".join(f"{name}: {lines[name]}\r\n" for name in sorted(lines))
-    return f"{start}{body}\r\n".encode("latin-1")
+    before, _, after = f"{start}{body}\r\n".encode("latin-1", "replace").partition(_KEY.encode())
+    return before, after
 
 
 # -- listening -----------------------------------------------------------------------------------
@@ -168,7 +189,9 @@ def _pushed(conn: Conn, deflate: Deflate | None) -> WebSocket:
 
 def _check(conn: Conn, request: RequestHead, path: str) -> None:
     """Raises HandshakeFailed: not an upgrade that we take; the answer has been sent."""
-    asked = unquote(request.path.partition("?")[0])
+    asked = request.path.partition("?")[0]
+    if "%" in asked:
+        asked = unquote(asked)
     path = path if path.startswith("/") else "/" + path
     if asked != path and not (path.endswith("/") and asked.startswith(path)):
         _refuse(conn, 404, "404 page not found\n")
@@ -201,6 +224,7 @@ def _refuse(conn: Conn, status: int, text: str) -> None:
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Sec-Websocket-Version", "13"),
         ("X-Content-Type-Options", "nosniff"),
+        ("Date", formatdate(usegmt=True)),
         ("Content-Length", str(len(text))),
         ("Connection", "close"),
     ]
@@ -210,19 +234,14 @@ def _refuse(conn: Conn, status: int, text: str) -> None:
 
 
 def _answer(request: RequestHead, headers: Mapping[str, str], extension: str) -> bytes:
-    fields = [
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Accept", accept_key(request.get("sec-websocket-key"))),
-    ]
+    text = _SWITCHING + accept_key(request.get("sec-websocket-key").encode("latin-1")) + "\r\n"
     if extension:
-        fields.append(("Sec-WebSocket-Extensions", extension))
+        text += f"Sec-WebSocket-Extensions: {extension}\r\n"
     for given, value in headers.items():
         name = canonical(given)
-        if name in ("Sec-Websocket-Protocol", "Sec-Websocket-Extensions"):
-            continue
-        fields.append((name, "".join(c if c > "\x1f" else " " for c in value)))
-    return response(101, fields)
+        if name not in ("Sec-Websocket-Protocol", "Sec-Websocket-Extensions"):
+            text += f"{name}: {''.join(c if c > chr(31) else ' ' for c in value)}\r\n"
+    return (text + "\r\n").encode("latin-1", "replace")
 
 
 def client_source(request: RequestHead) -> str:
