@@ -6,6 +6,7 @@ status 0. Logs must go to standard error, which is the default.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -104,11 +105,12 @@ class PairEndpoint(SocketEndpoint):
 class _Pair:
     """What a SocketEndpoint needs of a socket, over two descriptors."""
 
-    __slots__ = ("_blocking", "closed", "reader", "writer")
+    __slots__ = ("_blocking", "_output", "closed", "reader")
 
     def __init__(self, reader: int, writer: int) -> None:
         self.reader = reader
-        self.writer = writer
+        # closes at once; os.close, when patched, may wait for the loop, which we may be on
+        self._output = io.FileIO(writer, "wb")
         self.closed = False
         self._blocking = os.get_blocking(reader)
         os.set_blocking(reader, False)
@@ -121,14 +123,12 @@ class _Pair:
         return os.readv(self.reader, [buffer])
 
     def send(self, data: Any) -> int:
-        if self.writer < 0:
+        if self._output.closed:
             raise BrokenPipeError("the output is closed")
-        return os.write(self.writer, data)
+        return os.write(self._output.fileno(), data)
 
     def shutdown(self, how: int) -> None:
-        if self.writer >= 0:
-            os.close(self.writer)
-            self.writer = -1
+        self._output.close()
 
     def close(self) -> None:
         if self.closed:

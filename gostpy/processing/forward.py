@@ -22,7 +22,7 @@ from gostpy.net.packet import PacketConn, StreamPackets
 from gostpy.net.packetpipe import PacketPipe, pipe_packets
 from gostpy.options import opt
 from gostpy.processing.context import HandlerContext
-from gostpy.processing.sniffing import CacheOptions, SniffingOptions
+from gostpy.processing.sniffing import CacheOptions, SniffingOptions, refuse_unbuilt
 from gostpy.processing.udprelay import relay_packets
 from gostpy.wire import proxyprotocol
 
@@ -102,10 +102,24 @@ class Handler:
     """Forwards to the forwarder's nodes."""
 
     def __init__(self, options: HandlerOptions, context: HandlerContext) -> None:
-        self.options: RemoteOptions = options
+        self._prepare(options, context)
+        self._stateless = options.stateless
+
+    def _prepare(self, options: RemoteOptions, context: HandlerContext) -> None:
+        self.options = options
         self.context = context
         self._idle = max(options.idle_timeout, 0.0)
-        self._stateless = options.stateless
+        refuse_unbuilt(options)
+        self._sniffer: Any = None
+        if options.sniffing:  # only a config that sniffs pays for what that needs
+            from gostpy.processing.sniffing.sniffer import Sniffer
+
+            self._sniffer = Sniffer(
+                options,
+                context,
+                read_timeout=options.read_timeout,
+                keepalive=options.http_keepalive,
+            )
 
     def handle(self, conn: Any) -> None:
         context = self.context
@@ -115,22 +129,36 @@ class Handler:
         request = context.request(conn, network, "")
         if self._stateless and network == "udp":
             self._exchange(conn, request)
-        else:
-            self._relay(conn, self._dial(conn, request), request)
+            return
+        if self._sniffer is not None and network == "tcp":
+            protocol = self._sniffer.route(conn, self._reach)
+            if protocol is None:  # served
+                return
+            request.protocol = protocol
+        self._relay(conn, self._dial(conn, request), request)
 
     def _dial(self, conn: Any, request: Request) -> Any:
         """A conn to the chosen target, whose address the request gets. Raises RouteError."""
         node = self._select(conn, request)
         try:
-            upstream = self.context.router.dial(request)
-        except GostError:
+            upstream = self._reach(request)
+        except (GostError, OSError):
             if node is not None:
                 node.marker.mark()
             raise
         if node is not None:
             node.marker.reset()
+        return upstream
+
+    def _reach(self, request: Request) -> Any:
+        """A conn to the request's address, told where its bytes come from."""
+        upstream = self.context.router.dial(request)
         if self.options.proxy_protocol > 0 and request.source:
-            self._tell_source(upstream, request)
+            try:
+                self._tell_source(upstream, request)
+            except BaseException:
+                upstream.close(True)
+                raise
         return upstream
 
     def _select(self, conn: Any, request: Request) -> Any:
@@ -202,9 +230,7 @@ class RemoteHandler(Handler):
     """
 
     def __init__(self, options: RemoteOptions, context: HandlerContext) -> None:
-        self.options = options
-        self.context = context
-        self._idle = max(options.idle_timeout, 0.0)
+        self._prepare(options, context)
         self._stateless = False
 
     def _select(self, conn: Any, request: Request) -> Any:

@@ -14,7 +14,7 @@ from gostpy.errors import DialFailed, GostError
 from gostpy.options import opt
 from gostpy.processing.context import HandlerContext
 from gostpy.processing.forward import Connector, ConnectorOptions
-from gostpy.processing.sniffing import SniffingOptions
+from gostpy.processing.sniffing import SniffingOptions, refuse_unbuilt
 
 __all__ = ["Connector", "ConnectorOptions", "Handler", "HandlerOptions"]
 
@@ -38,6 +38,12 @@ class Handler:
     def __init__(self, options: HandlerOptions, context: HandlerContext) -> None:
         self.options = options
         self.context = context
+        refuse_unbuilt(options)
+        self._relay: Any = context.relay
+        if options.sniffing:  # only a config that sniffs pays for what that needs
+            from gostpy.processing.sniffing.sniffer import relay_for
+
+            self._relay = relay_for(options, context, options.read_timeout)
 
     def handle(self, conn: Any) -> None:
         context = self.context
@@ -46,7 +52,7 @@ class Handler:
         request = context.request(conn, "tcp", "@")
         hop = context.hop
         if hop is None:
-            context.relay(conn, context.dial(request), request)
+            self._relay(conn, context.dial(request), request)
             return
         node: Any = hop.select(request)
         if node is None:
@@ -58,4 +64,4 @@ class Handler:
             node.marker.mark()
             raise
         node.marker.reset()
-        context.relay(conn, upstream, request)
+        self._relay(conn, upstream, request)
