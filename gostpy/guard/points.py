@@ -63,14 +63,16 @@ class GuardPoints:
     def carrier(self, sock: _socket.socket, peer: Any) -> Conn | None:
         info = ConnInfo(peer=_plain(peer), local=_plain(sock.getsockname()))
         release: Release | None = None
-        if self._admit is not None or self._acquire:
-            try:
+        meter: Meter | None = None
+        try:
+            if self._carrier_meter is not None:
+                meter = self._carrier_meter(_ip(info.peer))
+            if self._admit is not None or self._acquire:
                 release = self._enter(info)
-            except (Denied, LimitExceeded):
-                self.refused += 1
-                sock.close()
-                return None
-        meter = self._carrier_meter(_ip(info.peer)) if self._carrier_meter is not None else None
+        except (Denied, LimitExceeded):
+            self.refused += 1
+            sock.close()
+            return None
         endpoint = SocketEndpoint(sock) if meter is None else MeteredSocketEndpoint(sock, meter)
         conn = Conn(endpoint, info)
         if release is not None:
@@ -106,6 +108,8 @@ class GuardPoints:
     def session(self, conn: Any) -> bool:
         """A session was born of datagrams: whether it may live. On the hub."""
         try:
+            if self._carrier_meter is not None:
+                conn.meter = self._carrier_meter(_ip(conn.info.peer))
             release = self._enter(conn.info)
         except (Denied, LimitExceeded):
             self.refused += 1
@@ -113,29 +117,23 @@ class GuardPoints:
         if release is not None:
             freed = release
             conn.on_close = lambda _: freed()
-        if self._carrier_meter is not None:
-            conn.meter = self._carrier_meter(_ip(conn.info.peer))
         return True
 
     def opened(self, conn: Conn) -> None:
         if not self._proxy_protocol:
             return
         try:
-            with timeout(PROXY_TIMEOUT, "no PROXY header or data in time"):
-                size = 1
-                first = conn.peek(size)
-                while first and proxyprotocol.starts(first) and len(first) < 12:
-                    if first.startswith(b"PROXY "):
-                        break
-                    size = len(first) + 1
-                    first = conn.peek(size)
-                    if len(first) < size:
-                        return
-                if not first or not proxyprotocol.starts(first):
-                    return
+            with timeout(PROXY_TIMEOUT):
+                first = _begin(conn)
+        except TimeoutError:  # a client that waits for the server to speak: no header, as in gost
+            return
+        if not first:
+            return
+        try:
+            with timeout(PROXY_TIMEOUT):
                 header = proxyprotocol.read(conn, first)
-        except TimeoutError as error:
-            raise ProtocolError(str(error)) from error
+        except TimeoutError:
+            raise ProtocolError("the PROXY header did not end in time") from None
         if header.source is not None:
             conn.info.source = header.source
             conn.info.destination = header.destination
@@ -152,6 +150,18 @@ class GuardPoints:
                 raise Denied(f"{format_address(info.source)}: {reason}")
         if self._conn_meter is not None:
             conn.meter = join(conn.meter, self._conn_meter(info.client_address))
+
+
+def _begin(conn: Conn) -> bytes:
+    """The first bytes if they begin a PROXY header, else nothing. They stay in the conn."""
+    size = 1
+    while True:
+        first = conn.peek(size)
+        if len(first) < size or not proxyprotocol.starts(first):
+            return b""
+        if first.startswith(b"PROXY ") or len(first) >= len(proxyprotocol.SIGNATURE):
+            return first
+        size = len(first) + 1
 
 
 def _plain(address: Any) -> Any:

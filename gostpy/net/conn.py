@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gevent import sleep
+
 from gostpy.errors import ConnectionClosed, ProtocolError, Truncated
 from gostpy.net.timers import timeout
 from gostpy.wire.codec import Buffer, Codec
@@ -156,6 +158,8 @@ class Conn:
                 raise
             if len(data):
                 self._buffer += bytes(data)
+                if self.meter is not None:
+                    _rest(self.meter.received(len(data)))
                 return True
 
     def recv_into(self, buffer: Any, size: int = 0) -> int:
@@ -206,6 +210,7 @@ class Conn:
         """Encode and write everything. Raises OSError."""
         if self.closed:
             raise ConnectionClosed("connection is closed")
+        size = len(data)
         for encode in self._encoders:
             data = encode(data)
         if self.timeout is not None:
@@ -213,6 +218,8 @@ class Conn:
                 self.endpoint.sendall(data)
         else:
             self.endpoint.sendall(data)
+        if self.meter is not None:
+            _rest(self.meter.sent(size))
 
     def send(self, data: Buffer) -> int:
         self.sendall(data)
@@ -334,6 +341,12 @@ class Conn:
         callback, self.on_close = self.on_close, None
         if callback is not None:
             callback(self)
+
+
+def _rest(delay: float) -> None:
+    """Pay for bytes that were moved in a green thread."""
+    if delay > 0.0:
+        sleep(delay)
 
 
 class _ConnFile(io.RawIOBase):

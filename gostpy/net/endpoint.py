@@ -102,7 +102,17 @@ class Endpoint:
 class SocketEndpoint(Endpoint):
     """A connected, non-blocking stream socket (``_socket.socket``: tcp, unix)."""
 
-    __slots__ = ("_io", "_out", "_state", "_wio", "callback", "linger", "sock")
+    __slots__ = (
+        "_io",
+        "_out",
+        "_reader",
+        "_state",
+        "_wio",
+        "_writer",
+        "callback",
+        "linger",
+        "sock",
+    )
 
     can_half = True
 
@@ -112,6 +122,8 @@ class SocketEndpoint(Endpoint):
         self._wio: Any = None
         self._out: bytearray | None = None
         self._state = 0
+        self._reader: Any = None  # greenlets in recv and sendall, which a close must wake
+        self._writer: Any = None
         self.on_drain = None
         self.conn = None
         self.callback: Callable[[], None] | None = None
@@ -127,22 +139,37 @@ class SocketEndpoint(Endpoint):
                 self._wait_readable()
 
     def _wait_readable(self) -> None:
+        """Raises ConnectionClosed: it was closed meanwhile."""
         io = self._io
-        io.start(getcurrent().switch)
+        reader = self._reader = getcurrent()
+        io.start(reader.switch)
         try:
             get_hub().switch()
         finally:
-            io.stop()
+            self._reader = None
+            if not self._state & _CLOSED:
+                io.stop()
+        if self._state & (_CLOSING | _CLOSED):
+            raise ConnectionClosed("connection was closed while reading")
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.switch()
+
+    def _wake_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.switch()
 
     def sendall(self, data: Buffer) -> None:
         if self.write(data):
             return
+        writer = self._writer = getcurrent()
         try:
-            while self._out is not None:
-                self.on_drain = getcurrent().switch
+            while self.pending and not self._state & _CLOSED:
+                self.on_drain = writer.switch
                 get_hub().switch()
         finally:
-            self.on_drain = None
+            self._writer = self.on_drain = None
         if self._state & (_FAILED | _CLOSED):
             raise ConnectionClosed("connection lost while sending")
 
@@ -251,6 +278,8 @@ class SocketEndpoint(Endpoint):
         if state & _CLOSED:
             return
         self._io.stop()
+        if self._reader is not None:
+            get_hub().loop.run_callback(self._wake_reader)
         if self._out is not None and not now:
             if not state & _CLOSING:
                 self._state = state | _CLOSING
@@ -266,6 +295,8 @@ class SocketEndpoint(Endpoint):
             self._out = None
         self.sock.close()
         self.conn = self.on_drain = self.callback = None
+        if self._writer is not None:
+            get_hub().loop.run_callback(self._wake_writer)
 
     def detach(self) -> int:
         """Give up the file descriptor without closing it."""

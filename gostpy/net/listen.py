@@ -6,6 +6,7 @@ import _socket
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -69,7 +70,11 @@ class Acceptor:
                 descriptor, peer = accept()
                 sock = _socket.socket(family, _socket.SOCK_STREAM, 0, descriptor)
                 sock.setblocking(False)
-                accepted(sock, peer)
+                try:
+                    accepted(sock, peer)
+                except Exception:  # a bug in a guard ends this conn, not the listener
+                    sock.close()
+                    get_hub().handle_error(self, *sys.exc_info())
                 if self._closed:
                     return
         except BlockingIOError:

@@ -13,7 +13,7 @@ from gevent import get_hub, getcurrent
 
 from gostpy.errors import ConnectionClosed
 from gostpy.net import timers
-from gostpy.net.endpoint import SocketEndpoint, _shared, _view
+from gostpy.net.endpoint import _CLOSED, _CLOSING, SocketEndpoint, _shared, _view
 from gostpy.wire.codec import Buffer
 
 __all__ = ["JoinedMeter", "Meter", "MeteredSocketEndpoint", "PacketMeter", "join", "rounded"]
@@ -65,27 +65,26 @@ def join(first: PacketMeter | None, second: PacketMeter | None) -> PacketMeter |
 class MeteredSocketEndpoint(SocketEndpoint):
     """SocketEndpoint with a meter in both directions."""
 
-    __slots__ = ("_hold", "_meter", "_owing", "_timer")
+    __slots__ = ("_hold", "_meter", "_owing")
 
     def __init__(self, sock: _socket.socket, meter: Meter) -> None:
         super().__init__(sock)
         self._meter = meter
         self._hold = _STOPPED  # reasons why nothing is read now
         self._owing = False  # more was sent than the rate allows
-        self._timer: timers.Entry | None = None
 
     def recv(self) -> Buffer:
         while self._hold & _RATE:
-            timers.after(0.05, getcurrent().switch)
-            get_hub().switch()
-        while True:
+            self._reader = getcurrent()
             try:
-                size = self.sock.recv_into(_shared)
-            except BlockingIOError:
-                self._wait_readable()
-                continue
-            self._received(size)
-            return _view[:size]
+                get_hub().switch()
+            finally:
+                self._reader = None
+            if self._state & (_CLOSING | _CLOSED):
+                raise ConnectionClosed("connection was closed while reading")
+        view = super().recv()
+        self._received(len(view))
+        return view
 
     def _received(self, size: int) -> None:
         delay = self._meter.received(size)
@@ -96,7 +95,9 @@ class MeteredSocketEndpoint(SocketEndpoint):
 
     def _read_again(self) -> None:
         self._hold &= ~_RATE
-        if not self._hold and self.conn is not None:
+        if self._reader is not None:
+            self._wake_reader()
+        elif not self._hold and self.conn is not None:
             self._io.start(self._readable)
 
     def start(self) -> None:
@@ -141,13 +142,13 @@ class MeteredSocketEndpoint(SocketEndpoint):
         delay = self._meter.sent(len(data))
         if delay > 0.0 and not self._owing:
             self._owing = True
-            self._timer = timers.after(rounded(delay), self._paid)
+            timers.after(rounded(delay), self._paid)
         return done and not self._owing
 
     def _paid(self) -> None:
         delay = self._meter.sent(0)
-        if delay > 0.001 and not self._state & 8:
-            self._timer = timers.after(rounded(delay), self._paid)
+        if delay > 0.001 and not self._state & _CLOSED:
+            timers.after(rounded(delay), self._paid)
             return
         self._owing = False
         if self._out is None and self.on_drain is not None:
@@ -161,17 +162,6 @@ class MeteredSocketEndpoint(SocketEndpoint):
         super()._writable()
         if self.conn is not None:
             self.on_drain = on_drain
-
-    def sendall(self, data: Buffer) -> None:
-        super().sendall(data) if not self._owing else self.write(data)
-        try:
-            while self.pending and self.conn is not None:
-                self.on_drain = getcurrent().switch
-                get_hub().switch()
-        finally:
-            self.on_drain = None
-        if self._state & (4 | 8):
-            raise ConnectionClosed("connection lost while sending")
 
 
 def rounded(delay: float) -> float:

@@ -17,6 +17,7 @@ from typing import Any
 from gostpy.net import timers
 from gostpy.net.conn import Conn
 from gostpy.net.endpoint import SocketEndpoint
+from gostpy.net.metered import rounded
 from gostpy.wire.codec import Buffer
 
 __all__ = ["Pipe", "pipe"]
@@ -95,21 +96,22 @@ class Pipe:
             for source, half in zip((left, right), ends, strict=True):
                 data = source.take_buffer()
                 if data:
-                    half.data(data)
+                    half.first(data)
                 for codec in source.codecs:
                     if codec.ended:
                         self.ended(half)
                         break
-            self._kick(left, right, True)
-            self._kick(right, left, not fused)  # a server seldom speaks in the first instant
+            self._kick(ends[0], True)
+            self._kick(ends[1], not fused)  # a server seldom speaks in the first instant
         except Exception as error:  # a conn that fails while starting ends like a running one
             self.fail(error)
 
-    def _kick(self, source: Conn, target: Conn, read: bool) -> None:
+    def _kick(self, half: _Half, read: bool) -> None:
         """Start one direction; a first read at once lets held-back output ride on data."""
+        source, target = half.source, half.target
         if self._open == 0 or source.closed:
             return
-        if target.endpoint.pending:
+        if half.ended or half.must_wait():
             source.endpoint.pause()
         else:
             source.endpoint.start()
@@ -198,6 +200,13 @@ class _Half:
         if not self._write(data):
             self._pause()
 
+    first = data
+    """Takes what the conn had read already, for which its meter was asked then."""
+
+    def must_wait(self) -> bool:
+        """The source may not be read yet."""
+        return self.target.endpoint.pending
+
     def eof(self) -> None:
         self.pipe.ended(self)
 
@@ -212,28 +221,40 @@ class _Half:
 class _MeteredHalf(_Half):
     """Half with meters and an idle clock: pausing has reasons, and ends when none is left."""
 
-    __slots__ = ("_hold",)
+    __slots__ = ("_hold", "_until")
 
     def __init__(self, owner: Pipe, source: Conn, target: Conn) -> None:
         super().__init__(owner, source, target)
         self._hold = 0
+        self._until = 0.0  # nothing is read before, because of the rate
         self.last = timers.now()
         target.endpoint.on_drain = self._drained
 
     def data(self, data: Buffer) -> None:
+        meter = self.source.meter
+        self._pass(data, meter.received(len(data)) if meter is not None else 0.0)
+
+    def first(self, data: Buffer) -> None:
+        self._pass(data, 0.0)
+
+    def must_wait(self) -> bool:
+        if self.target.endpoint.pending:
+            self._hold |= _FULL
+        return self._hold != 0
+
+    def _pass(self, data: Buffer, delay: float) -> None:
         size = len(data)
         self.count += size
         self.last = timers.now()
         if not self._write(data):
             self._held(_FULL)
-        delay = 0.0
-        if self.source.meter is not None:
-            delay = self.source.meter.received(size)
         if self.target.meter is not None:
             delay = max(delay, self.target.meter.sent(size))
         if delay > 0.0:
-            self._held(_RATE)
-            timers.after(round(delay + 0.001, 3 if delay < 1 else 1), self._due)
+            self._until = self.last + delay
+            if not self._hold & _RATE:
+                self._held(_RATE)
+                timers.after(rounded(delay), self._due)
 
     def _held(self, reason: int) -> None:
         if not self._hold:
@@ -250,7 +271,11 @@ class _MeteredHalf(_Half):
         self._released(_FULL)
 
     def _due(self) -> None:
-        self._released(_RATE)
+        left = self._until - timers.now()
+        if left > 0.001 and not self.source.closed:
+            timers.after(rounded(left), self._due)
+        else:
+            self._released(_RATE)
 
 
 def _fused(source: SocketEndpoint, target: SocketEndpoint, half: _Half) -> Callable[[], None]:

@@ -7,6 +7,7 @@ head; making and cancelling an entry touches no timer.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -55,15 +56,20 @@ class _Queue:
 
     def _fire(self) -> None:
         entries = self._entries
-        self._timer.close()
-        self._timer = None
         current = self._loop.now()
+        # the timer stays set meanwhile, so that entries made by callbacks do not arm another one
         while entries and (entries[0].callback is None or entries[0].due <= current + 0.001):
             callback = entries.popleft().callback
-            if callback is not None:
+            if callback is None:
+                continue
+            try:
                 callback()
-        if entries and self._timer is None:
-            self._arm(entries[0].due - current)
+            except Exception:  # a bug in one callback must not lose the others' deadlines
+                get_hub().handle_error(callback, *sys.exc_info())
+        self._timer.close()
+        self._timer = None
+        if entries:
+            self._arm(entries[0].due - self._loop.now())
 
 
 _queues: dict[tuple[int, float], _Queue] = {}

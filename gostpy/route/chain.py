@@ -37,6 +37,14 @@ class Chain:
     strict: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    def choose(self, request: Request) -> tuple[tuple[Node, ...], Marker]:
+        """The nodes to pass, and this chain's marker. Raises DialFailed, which counts there."""
+        try:
+            return self.nodes(request), self.marker
+        except DialFailed:
+            self.marker.mark()
+            raise
+
     def nodes(self, request: Request) -> tuple[Node, ...]:
         """The nodes to pass. A hop that rules skip ends the route there.
 
@@ -76,9 +84,9 @@ class ChainGroup:
         self._members = tuple(members)
         self._selector = selector
 
-    def nodes(self, request: Request) -> tuple[Node, ...]:
-        """The nodes of the chosen chain. Raises DialFailed: no chain can be used."""
-        return self.pick(request).nodes(request)
+    def choose(self, request: Request) -> tuple[tuple[Node, ...], Marker]:
+        """The nodes and the marker of the chosen chain. Raises DialFailed: none can be used."""
+        return self.pick(request).choose(request)
 
     def pick(self, request: Request) -> Chain:
         """The chain for a request. Raises DialFailed."""

@@ -14,6 +14,7 @@ from gostpy.interfaces import Binding, Request
 from gostpy.net.dial import dial_tcp, dial_unix
 from gostpy.net.sockopt import DEFAULT, SocketOptions
 from gostpy.route.node import Node
+from gostpy.route.selector import Marker
 from gostpy.wire import proxyprotocol
 
 __all__ = ["Route", "dial_direct"]
@@ -35,14 +36,24 @@ def dial_direct(
 
 
 class Route:
-    """Nodes to pass, in order; none means a direct connection."""
+    """Nodes to pass, in order; none means a direct connection.
 
-    __slots__ = ("_nodes", "_sockets", "_timeout")
+    Args:
+        sockets, timeout: of direct connections.
+        marker: of the chain that gave the nodes; told whether they were reached.
+    """
+
+    __slots__ = ("_marker", "_nodes", "_sockets", "_timeout")
 
     def __init__(
-        self, nodes: tuple[Node, ...], sockets: SocketOptions = DEFAULT, timeout: float = 10.0
+        self,
+        nodes: tuple[Node, ...],
+        sockets: SocketOptions = DEFAULT,
+        timeout: float = 10.0,
+        marker: Marker | None = None,
     ) -> None:
         self._nodes = nodes
+        self._marker = marker
         self._sockets = sockets
         self._timeout = timeout
 
@@ -56,7 +67,7 @@ class Route:
         if not nodes:
             return dial_direct(request.network, request.address, self._sockets, self._timeout)
         last = nodes[-1]
-        conn = self._reach(len(nodes) - 1, request)
+        conn = self._reach_last(request)
         assert last.connector is not None
         try:
             return last.connector.connect(conn, request)
@@ -75,13 +86,26 @@ class Route:
         last = self._nodes[-1]
         if not hasattr(last.connector, "bind"):
             raise Unsupported(f"{last.name}: this connector cannot bind")
-        conn = self._reach(len(self._nodes) - 1, request)
+        conn = self._reach_last(request)
         assert last.connector is not None
         try:
             return last.connector.bind(conn, request, **options)
         except BaseException:
             conn.close(True)
             raise
+
+    def _reach_last(self, request: Request) -> Any:
+        """A conn to the last node; the chain succeeds or fails with it."""
+        marker = self._marker
+        try:
+            conn = self._reach(len(self._nodes) - 1, request)
+        except RouteError:
+            if marker is not None:
+                marker.mark()
+            raise
+        if marker is not None:
+            marker.reset()
+        return conn
 
     def _reach(self, index: int, request: Request) -> Any:
         """A conn to node ``index`` on which it can be asked for something."""

@@ -10,6 +10,7 @@ from gostpy.interfaces import Binding, Request
 from gostpy.net.sockopt import DEFAULT, SocketOptions
 from gostpy.route.node import Node
 from gostpy.route.route import Route
+from gostpy.route.selector import Marker
 
 __all__ = ["Router", "Routes"]
 
@@ -17,8 +18,11 @@ __all__ = ["Router", "Routes"]
 class Routes(Protocol):
     """A chain or a group of chains: answers with the nodes to pass."""
 
-    def nodes(self, request: Request) -> tuple[Node, ...]:
-        """Raises RouteError: a route that must not fall back to a direct connection."""
+    def choose(self, request: Request) -> tuple[tuple[Node, ...], Marker]:
+        """The nodes, and the marker of the chain that they are of.
+
+        Raises RouteError: a route that must not fall back to a direct connection.
+        """
         ...
 
 
@@ -89,9 +93,9 @@ class Router:
 
     def _route(self, request: Request) -> Route:
         chain = self._chain() if self._chain is not None else None
-        nodes = chain.nodes(request) if chain is not None else ()
+        nodes, marker = chain.choose(request) if chain is not None else ((), None)
         request.route = [node.name for node in nodes]
-        return Route(nodes, self._sockets, self._timeout)
+        return Route(nodes, self._sockets, self._timeout, marker)
 
     def bind(self, request: Request, **options: Any) -> Binding:
         route = self._route(request)
