@@ -164,8 +164,9 @@ class Handler:
     def _select(self, conn: Any, request: Request) -> Any:
         """The node to use, if the target is one; sets the request's network and address."""
         hop = self.context.hop
-        if hop is None:
-            raise DialFailed("there is no forwarder to choose a target from")
+        if hop is None:  # the far end of the chain decides: -L tcp://:A -F forward+tls://:B
+            request.address = ":0"
+            return None
         node: Any = hop.select(request)
         if node is None:
             raise DialFailed("no target is available for this request")

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -228,12 +229,15 @@ def udp(entry: Entry) -> None:
 
 def _exchange_datagram(sock: socket.socket, data: bytes) -> None:
     """Datagrams may be lost while a session comes up: a few tries."""
-    for _ in range(5):
-        sock.send(data)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
         try:
+            sock.send(data)
             if sock.recv(65535) == data:
                 return
-        except (TimeoutError, ConnectionRefusedError):
+        except ConnectionRefusedError:  # a udp listener has nothing to tell that it is up
+            gevent.sleep(0.1)
+        except TimeoutError:
             continue
     raise TimeoutError(f"no answer to a datagram of {len(data)} bytes")
 
