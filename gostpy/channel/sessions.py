@@ -25,6 +25,7 @@ MOST_SESSIONS = 8
 """Sessions to one node over one route, however busy they are."""
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 1.0
+_LOOK_INTERVAL = 5.0
 
 
 def back_off(failures: int, chance: float) -> float:
@@ -64,6 +65,7 @@ class SessionPool:
         self._failed_at = 0.0
         self._down = False
         self._closed = False
+        self._retired = False
 
     def open(self, connect: Callable[[], Session]) -> Conn:
         """A new stream; ``connect`` makes a session, if one is needed. Raises what it raises."""
@@ -89,7 +91,8 @@ class SessionPool:
         chosen: Session | None = None
         for session in self._sessions[:]:
             if not session.alive:
-                self._sessions.remove(session)
+                session.on_close = None
+                self._lost(session)
             elif chosen is None:
                 if not session.busy:
                     chosen = session
@@ -122,6 +125,8 @@ class SessionPool:
             raise DialFailed(f"{self._name} was removed", self._name)
         session.on_close = self._lost
         self._sessions.append(session)
+        if self._retired:
+            timers.after(_LOOK_INTERVAL, self._end_unused)
         self._failures = 0
         if self._down:
             self._down = False
@@ -133,7 +138,7 @@ class SessionPool:
         self._went_down(error)
 
     def _lost(self, session: Any) -> None:
-        """On the hub: a session ended that we did not close."""
+        """A session ended that we did not close."""
         if session in self._sessions:
             self._sessions.remove(session)
         if not self._sessions and not self._closed:
@@ -143,6 +148,20 @@ class SessionPool:
         if not self._down:
             self._down = True
             self._log.warn(f"node {self._name} is down: {error}")
+
+    def retire(self) -> None:
+        """Nothing new is expected: each session ends after its last stream."""
+        self._retired = True
+        self._end_unused()
+
+    def _end_unused(self) -> None:
+        for session in self._sessions[:]:
+            if not session.stream_count:
+                self._sessions.remove(session)
+                session.on_close = None
+                session.close()
+        if self._sessions:
+            timers.after(_LOOK_INTERVAL, self._end_unused)
 
     def close(self) -> None:
         """End every session; conns in use end with them."""

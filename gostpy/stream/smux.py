@@ -140,10 +140,10 @@ class Session(MuxSession):
     # -- receiver of frames ----------------------------------------------------------------------
 
     def opened(self, stream_id: int) -> None:
-        if stream_id in self._streams:
-            return  # as the library
         if stream_id & 1 == (1 if self.client else 0):
             raise ProtocolError(f"smux peer opened stream {stream_id}, an id of this side")
+        if stream_id in self._streams:
+            return  # as the library
         if not self.accepts:
             self.send(header(self.version, FIN, stream_id))
             return
