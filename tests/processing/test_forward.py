@@ -112,7 +112,6 @@ def test_failure_marks_the_node_and_success_clears_it(client, target):
 @pytest.mark.parametrize(
     ("hop", "message"),
     [
-        pytest.param(None, "no forwarder", id="no forwarder"),
         pytest.param(Hop("empty", ()), "no nodes", id="no nodes"),
         pytest.param(
             Hop("picky", [Node("t", "10.0.0.1:1", matches=lambda _: False)]),
@@ -126,6 +125,13 @@ def test_no_target(client, hop, message):
     with pytest.raises(DialFailed, match=message):
         handler_of(router, hop).handle(client[0])
     assert not router.requests
+
+
+def test_without_a_forwarder_the_far_end_decides(client):
+    router = FakeRouter(DialFailed("asked"))
+    with pytest.raises(DialFailed, match="asked"):
+        handler_of(router, None).handle(client[0])
+    assert router.requests == [("tcp", ":0")]
 
 
 def test_request_rate(client):
