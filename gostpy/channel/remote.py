@@ -73,7 +73,7 @@ class StreamCarrier(RemoteCarrier):
 
 
 class UnixCarrier(RemoteCarrier):
-    """runix (gost 3.3): only a node that can listen on a Unix socket serves it."""
+    """runix (gost 3.3)."""
 
     network = "unix"
 

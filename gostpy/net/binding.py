@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from gevent.event import Event
@@ -17,7 +18,7 @@ from gostpy.errors import ConnectionClosed, Unsupported
 from gostpy.interfaces import Binding, Request
 from gostpy.net.conn import Conn, ConnInfo
 from gostpy.net.endpoint import SocketEndpoint
-from gostpy.net.listen import Acceptor, listen_tcp
+from gostpy.net.listen import Acceptor, listen_tcp, listen_unix
 from gostpy.net.packet import PacketConn, listen_udp
 from gostpy.net.sessions import Session, SessionLimits, Sessions
 from gostpy.net.sockopt import DEFAULT, SocketOptions
@@ -61,11 +62,13 @@ def bind_here(
         buffer: size of a datagram, for the bound of a session's queue.
         ttl: seconds; a udp session that was idle for a whole period of this length ends.
 
-    Raises OSError; Unsupported: the network is neither tcp nor udp.
+    Raises OSError; Unsupported: the network is none of tcp, udp and unix.
     """
     network = request.network
     if network.startswith("tcp"):
         return StreamBinding(request.address, sockets, backlog)
+    if network == "unix":
+        return StreamBinding(request.address, sockets, backlog, listen_unix)
     if network.startswith("udp"):
         packets = listen_udp(request.address, sockets)
         limits = session_limits(backlog, queue, buffer, ttl)
@@ -131,11 +134,17 @@ class Arrivals:
 
 
 class StreamBinding:
-    """A TCP listening socket on this machine."""
+    """A TCP or Unix listening socket on this machine."""
 
-    def __init__(self, address: str, sockets: SocketOptions, backlog: int = BACKLOG) -> None:
+    def __init__(
+        self,
+        address: str,
+        sockets: SocketOptions,
+        backlog: int = BACKLOG,
+        listen: Callable[..., Acceptor] = listen_tcp,
+    ) -> None:
         self._arrivals = Arrivals(backlog)
-        self._acceptor: Acceptor = listen_tcp(address, self._accepted, sockets)
+        self._acceptor = listen(address, self._accepted, sockets)
         self.address = self._acceptor.address
         self._acceptor.start()
 

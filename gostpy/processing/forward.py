@@ -1,5 +1,5 @@
-"""Port forwarding: handlers ``tcp``, ``udp`` and ``forward`` (one class), ``rtcp``, ``rudp`` and
-``runix`` (targets named by the tunnel's end), connectors ``forward`` and ``tcp``.
+"""Port forwarding: handlers ``tcp``, ``udp`` and ``forward`` (one class), connectors ``forward`` and
+``tcp``. The handlers of remote listeners are in remote.py.
 
 No protocol: what arrives goes to a node of the forwarder. The network is that of the conn,
 datagrams to datagrams; a node may name ``unix``, or ``udp`` for a stream (gost 3.3), whose reads
@@ -26,12 +26,19 @@ from gostpy.processing.sniffing import CacheOptions, SniffingOptions, refuse_unb
 from gostpy.processing.udprelay import relay_packets
 from gostpy.wire import proxyprotocol
 
-__all__ = ["Connector", "ConnectorOptions", "Handler", "HandlerOptions", "RemoteHandler"]
+__all__ = [
+    "Connector",
+    "ConnectorOptions",
+    "ForwardingOptions",
+    "Handler",
+    "HandlerOptions",
+    "use_network",
+]
 
 
 @dataclass(frozen=True)
-class RemoteOptions(SniffingOptions, CacheOptions):
-    """Options of rtcp, rudp and runix, which the others have too."""
+class ForwardingOptions(SniffingOptions, CacheOptions):
+    """Options of all handlers that forward; rtcp, rudp and runix have no others."""
 
     read_timeout: float = opt(
         15.0,
@@ -59,7 +66,7 @@ class RemoteOptions(SniffingOptions, CacheOptions):
 
 
 @dataclass(frozen=True)
-class HandlerOptions(RemoteOptions):
+class HandlerOptions(ForwardingOptions):
     """Options of tcp, udp and forward."""
 
     stateless: bool = opt(
@@ -101,13 +108,10 @@ class Connector:
 class Handler:
     """Forwards to the forwarder's nodes."""
 
-    def __init__(self, options: HandlerOptions, context: HandlerContext) -> None:
-        self._prepare(options, context)
-        self._stateless = options.stateless
-
-    def _prepare(self, options: RemoteOptions, context: HandlerContext) -> None:
+    def __init__(self, options: ForwardingOptions, context: HandlerContext) -> None:
         self.options = options
         self.context = context
+        self._stateless = isinstance(options, HandlerOptions) and options.stateless
         self._idle = max(options.idle_timeout, 0.0)
         refuse_unbuilt(options)
         self._sniffer: Any = None
@@ -172,7 +176,7 @@ class Handler:
             raise DialFailed("no target is available for this request")
         address: str = node.address
         if node.network != "tcp":
-            _use_network(request, node.network)
+            use_network(request, node.network)
         if request.network != "unix" and not _has_port(address):
             address += ":0"
         request.address = address
@@ -224,33 +228,7 @@ class Handler:
         self.context.finished(request, started, len(data), len(reply))
 
 
-class RemoteHandler(Handler):
-    """Forwards what a listener at the end of the chain hands over.
-
-    Without a forwarder the target is the host that the visitor asked the tunnel for.
-    """
-
-    def __init__(self, options: RemoteOptions, context: HandlerContext) -> None:
-        self._prepare(options, context)
-        self._stateless = False
-
-    def _select(self, conn: Any, request: Request) -> Any:
-        hop = self.context.hop
-        if hop is not None:
-            node: Any = hop.select(request)
-            if node is None:
-                raise DialFailed("no target is available for this request")
-            if node.network != "tcp":
-                _use_network(request, node.network)
-            request.address = node.address
-            return node
-        if not conn.info.host:
-            raise DialFailed("there is neither a forwarder nor a host that the visitor asked for")
-        request.address = conn.info.host
-        return None
-
-
-def _use_network(request: Request, network: str) -> None:
+def use_network(request: Request, network: str) -> None:
     """A node's own network, where it matters."""
     if network == "unix" or network.startswith("udp"):
         request.network = network

@@ -8,7 +8,7 @@ from gevent.queue import Queue
 from gostpy.channel import remote, rudp
 from gostpy.errors import ConfigError, ConnectionClosed, DialFailed
 from gostpy.interfaces import Context
-from gostpy.net.dial import dial_tcp
+from gostpy.net.dial import dial_tcp, dial_unix
 from gostpy.net.packet import dial_udp
 from gostpy.options import parse
 from gostpy.route.router import Router
@@ -169,6 +169,20 @@ def bound_address(listener):
 def test_without_a_chain_it_listens_here(run):
     listener, arrived = run(remote.StreamCarrier(remote.Options(), context_of(Router())))
     client = dial_tcp(bound_address(listener))
+    client.sendall(b"hello")
+    conn = arrived.get(timeout=5)
+    assert conn.recv() == b"hello"
+    conn.close()
+    client.close()
+
+
+def test_without_a_chain_it_listens_on_a_path_here(run, tmp_path):
+    path = str(tmp_path / "s")
+    carrier = remote.UnixCarrier(remote.Options(), context_of(Router(), path))
+    _, arrived = run(carrier)
+    while not (tmp_path / "s").exists():
+        gevent.sleep(0)
+    client = dial_unix(path)
     client.sendall(b"hello")
     conn = arrived.get(timeout=5)
     assert conn.recv() == b"hello"

@@ -10,7 +10,7 @@ from gostpy.net.conn import ConnInfo
 from gostpy.net.packet import StreamPackets, dial_udp, listen_udp
 from gostpy.net.sessions import Sessions
 from gostpy.options import parse
-from gostpy.processing import forward, unix
+from gostpy.processing import forward, remote, unix
 from gostpy.processing.context import HandlerContext
 from gostpy.route.hop import Hop
 from gostpy.route.node import Node
@@ -274,7 +274,7 @@ def test_stateless(datagrams, answers):
 
 
 def remote_of(router, hop):
-    return handler_of(router, hop, forward.RemoteHandler, forward.RemoteOptions)
+    return handler_of(router, hop, remote.Handler, remote.HandlerOptions)
 
 
 @pytest.mark.parametrize(
