@@ -1,5 +1,5 @@
-"""Port forwarding: handlers ``tcp``, ``udp`` and ``forward`` (one class), connectors ``forward`` and
-``tcp``. The handlers of remote listeners are in remote.py.
+"""Port forwarding: handlers ``tcp``, ``udp`` and ``forward`` (one class), connectors ``forward``
+and ``tcp``. The handlers of remote listeners are in remote.py.
 
 No protocol: what arrives goes to a node of the forwarder. The network is that of the conn,
 datagrams to datagrams; a node may name ``unix``, or ``udp`` for a stream (gost 3.3), whose reads

@@ -1,4 +1,4 @@
-"""Handlers ``rtcp``, ``rudp`` and ``runix``: forward what a listener at the end of a chain hands over.
+"""Handlers ``rtcp``, ``rudp``, ``runix``: forward what a listener at the end of a chain hands over.
 
 As forward.py, except that the target's address is used as it is, and that without a forwarder the
 target is the host that the visitor asked the tunnel for.
