@@ -22,7 +22,8 @@ from gostpy.interfaces import Context, Request
 from gostpy.net.conn import Conn
 from gostpy.options import no_effect, opt
 from gostpy.processing.context import HandlerContext
-from gostpy.processing.sniffing import CacheOptions, InspectionOptions, Sniffer, refuse_unbuilt
+from gostpy.processing.sniffing import CacheOptions, InspectionOptions, refuse_unbuilt
+from gostpy.processing.sniffing.sniffer import Sniffer
 from gostpy.wire.sni import Disguise
 
 __all__ = ["Connector", "ConnectorOptions", "Handler", "HandlerOptions"]

@@ -8,6 +8,7 @@ while the response is awaited, so ``100 Continue``, an early refusal and slow up
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -28,6 +29,10 @@ from gostpy.wire.http1 import (
 )
 
 __all__ = ["Exchange", "body_pieces", "read_head", "read_request", "read_response"]
+
+LINGER = 2.0
+LINGER_SIZE = 1 << 20
+"""Seconds and bytes that are spent on an upload whose response has been sent already."""
 
 REWRITE_LIMIT = 16 << 20
 """Largest body that is held in memory to be rewritten; larger ones pass as they are."""
@@ -181,8 +186,23 @@ class Exchange:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        unfinished = self._upload is not None and not self.uploaded
+        self.stop()
+        if unfinished and error is None:
+            self._linger()
+
+    def stop(self) -> None:
+        """End the green thread of a body that is still on its way."""
         if self._upload is not None and not self.uploaded:
             self._upload.kill()
+
+    def _linger(self) -> None:
+        """The response came before the request's end: closing now could destroy it on its way."""
+        self.conn.shut()
+        with suppress(GostError, OSError), timers.timeout(LINGER):
+            left = LINGER_SIZE
+            while left > 0 and (data := self.conn.recv()):
+                left -= len(data)
 
     def send(self) -> None:
         """Send the head and what has arrived of the body; the rest follows by itself.
@@ -261,6 +281,8 @@ class Exchange:
             if self._deadline is not None:
                 self._deadline.cancel()
         self._framing = response.framing(self.request.method)
+        if response.status == 101 and not self.uploaded:
+            raise ProtocolError("protocol switched in the middle of a request")
         return response
 
     @property

@@ -61,7 +61,7 @@ def split_target(address: str) -> tuple[str, int]:
     Raises ProtocolError: the port is no number from 0 to 65535.
     """
     host, separator, port = address.rpartition(":")
-    if not separator or (":" in host and not host.startswith("[")):
+    if not separator or (":" in host and not host.endswith("]")):
         host, port = address, ""
     host = host.removeprefix("[").removesuffix("]")
     if port and not (port.isascii() and port.isdigit() and int(port) < 65536):

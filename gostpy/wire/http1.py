@@ -117,7 +117,11 @@ def with_port(authority: str, port: int) -> str:
 
 def is_field(name: str, value: str) -> bool:
     """Whether this can be a header line."""
-    return bool(_BLOCK.fullmatch(f"{name}:{value}\r\n")) and value.isascii()
+    return (
+        value.isascii()
+        and len(_FIELDS.findall(line := f"{name}:{value}\r\n")) == 1
+        and (_BLOCK.fullmatch(line) is not None)
+    )
 
 
 def response(status: int, headers: Iterable[tuple[str, str]] = (), *, version: int = 1) -> bytes:

@@ -6,6 +6,8 @@ processing/sni. Everything behind them, and everything read, passes as it is.
 
 from __future__ import annotations
 
+import re
+
 from gostpy.wire.address import BytesReader
 from gostpy.wire.codec import Buffer, Codec
 from gostpy.wire.http1 import HEAD_LIMIT, head_end
@@ -13,6 +15,8 @@ from gostpy.wire.httptarget import encode_name
 from gostpy.wire.tlshello import HANDSHAKE, complete, read_client_hello
 
 __all__ = ["Disguise", "disguise_request"]
+
+_REQUEST_LINE = re.compile(rb"[A-Z]+ [^ ]+ HTTP/1\.[01]")
 
 
 class Disguise(Codec):
@@ -58,8 +62,11 @@ class Disguise(Codec):
 
 
 def _may_be_http(data: bytes) -> bool:
-    """Whether this can be the beginning of a request line and what follows it."""
-    method = data.split(b" ", 1)[0]
+    """Whether this can be a request line and what follows it, as far as it goes."""
+    line, newline, _ = data.partition(b"\n")
+    if newline:
+        return _REQUEST_LINE.fullmatch(line.rstrip(b"\r")) is not None
+    method = line.split(b" ", 1)[0]
     return len(method) < 32 and method.isalpha() and method.isupper()
 
 

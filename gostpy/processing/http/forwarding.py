@@ -105,7 +105,7 @@ class Forwarder:
                 exchange.send()
                 return exchange, exchange.response(), upstream
             except BaseException as error:
-                exchange.__exit__(None, None, None)
+                exchange.stop()
                 upstream.close(True)
                 again = waiting is not None and head.method in _REPLAYABLE and not head.framing
                 if not again or not isinstance(error, ProtocolError | ConnectionError):

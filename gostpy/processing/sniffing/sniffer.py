@@ -24,11 +24,8 @@ from gostpy.processing.context import HandlerContext
 from gostpy.processing.sniffing.detect import detect
 from gostpy.processing.sniffing.exchanges import Exchanges, refuse
 from gostpy.processing.sniffing.nodes import decoded_path, rules_of
-from gostpy.processing.sniffing.options import (
-    InspectionOptions,
-    SniffingOptions,
-    refuse_unbuilt,
-)
+from gostpy.processing.sniffing.options import InspectionOptions, SniffingOptions, refuse_unbuilt
+from gostpy.processing.sniffing.relay import relay_for
 from gostpy.stream.http1 import read_request
 from gostpy.stream.tls import connect_tls
 from gostpy.stream.tlscontext import ClientContext
@@ -36,21 +33,9 @@ from gostpy.wire.codec import Buffer
 from gostpy.wire.http1 import RequestHead, with_port
 from gostpy.wire.tlshello import read_client_hello
 
-__all__ = ["Relay", "Sniffer", "relay_for"]
+__all__ = ["Sniffer", "relay_for"]
 
 Dial = Callable[[Request], Any]
-Relay = Callable[..., None]
-
-
-def relay_for(options: SniffingOptions, context: HandlerContext, read_timeout: float) -> Relay:
-    """How a proxy handler relays: ``relay(conn, upstream, request, idle=seconds)``.
-
-    Raises ConfigError: an option asks for what gostpy does not have yet.
-    """
-    refuse_unbuilt(options)
-    if not options.sniffing:
-        return context.relay
-    return Sniffer(options, context, read_timeout=read_timeout).relay
 
 
 class Sniffer:
@@ -105,6 +90,9 @@ class Sniffer:
         """The client's protocol, unless the other side speaks first or time is over."""
         if upstream.buffered:
             return ""
+        if not conn.buffered:  # both sides must have what they wait for, or neither will speak
+            conn.flush()
+            upstream.flush()
         watch = _Watch(upstream)
         try:
             watch.start()
