@@ -18,7 +18,7 @@ from gostpy.errors import ConnectionClosed, Unsupported
 from gostpy.interfaces import Binding, Request
 from gostpy.net.conn import Conn, ConnInfo
 from gostpy.net.endpoint import SocketEndpoint
-from gostpy.net.listen import Acceptor, listen_tcp, listen_unix
+from gostpy.net.listen import BATCH, Acceptor, listen_tcp, listen_unix
 from gostpy.net.packet import PacketConn, listen_udp
 from gostpy.net.sessions import Session, SessionLimits, Sessions
 from gostpy.net.sockopt import DEFAULT, SocketOptions
@@ -103,13 +103,12 @@ class Arrivals:
         self._ready = Event()
         self._closed = False
 
-    @property
-    def full(self) -> bool:
-        return len(self._items) >= self._limit
+    def __len__(self) -> int:
+        return len(self._items)
 
     def put(self, item: Any) -> bool:
         """False: full or closed; the caller keeps the item. On the hub or in a green thread."""
-        if self._closed or self.full:
+        if self._closed or len(self._items) >= self._limit:
             return False
         self._items.append(item)
         self._ready.set()
@@ -143,7 +142,9 @@ class StreamBinding:
         backlog: int = BACKLOG,
         listen: Callable[..., Acceptor] = listen_tcp,
     ) -> None:
-        self._arrivals = Arrivals(backlog)
+        self._backlog = max(backlog, 1)
+        # an acceptor that is stopped still hands over the rest of its batch
+        self._arrivals = Arrivals(self._backlog + BATCH)
         self._acceptor = listen(address, self._accepted, sockets)
         self.address = self._acceptor.address
         self._acceptor.start()
@@ -152,7 +153,7 @@ class StreamBinding:
         conn = Conn(SocketEndpoint(sock), ConnInfo(peer=peer, local=sock.getsockname()))
         if not self._arrivals.put(conn):
             conn.close(True)
-        if self._arrivals.full:
+        if len(self._arrivals) >= self._backlog:
             self._acceptor.stop()
 
     def accept(self) -> Conn:

@@ -19,11 +19,13 @@ from gostpy.net.dial import is_ip, resolve
 from gostpy.net.endpoint import READ
 from gostpy.net.sockopt import DEFAULT, SocketOptions, open_socket
 
-__all__ = ["Acceptor", "bind_address", "listen_tcp", "listen_unix"]
+__all__ = ["BATCH", "Acceptor", "bind_address", "listen_tcp", "listen_unix"]
 
 Accepted = Callable[[_socket.socket, Any], None]
 
-_BATCH = 64
+BATCH = 64
+"""Connections accepted in one go at most."""
+
 _BACKLOG = 4096
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -66,7 +68,7 @@ class Acceptor:
     def _ready(self) -> None:
         accept, family, accepted = self.sock._accept, self.sock.family, self._accepted  # type: ignore[attr-defined]
         try:
-            for _ in range(_BATCH):
+            for _ in range(BATCH):
                 descriptor, peer = accept()
                 sock = _socket.socket(family, _socket.SOCK_STREAM, 0, descriptor)
                 sock.setblocking(False)

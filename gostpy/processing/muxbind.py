@@ -52,7 +52,9 @@ def serve_peers(
             peer = binding.accept()
             try:
                 stream = session.open()
-                stream.write(announce(peer.info.peer_address))
+                first = announce(peer.info.peer_address)
+                if first:
+                    stream.write(first)
             except (GostError, OSError):
                 peer.close(True)
                 raise

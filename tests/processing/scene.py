@@ -17,19 +17,40 @@ from gostpy.net.endpoint import SocketEndpoint
 from gostpy.processing.context import HandlerContext
 from tests.channel.fakes import SilentLog
 
-__all__ = ["FakeRouter", "Played", "connector_context", "pair", "played", "receive"]
+__all__ = [
+    "FakeRouter",
+    "Played",
+    "close_pairs",
+    "connector_context",
+    "pair",
+    "played",
+    "receive",
+]
 
 CLIENT = ("127.0.0.1", 50000)
 HERE = ("127.0.0.1", 8080)
 
 
+_made: list[Any] = []
+
+
+def close_pairs() -> None:
+    """Close what ``pair`` has made; for a fixture."""
+    while _made:
+        conn, peer = _made.pop()
+        conn.close(True)
+        peer.close()
+
+
 def pair() -> tuple[Conn, socket.socket]:
-    """A conn and the socket of its peer."""
+    """A conn and the socket of its peer; ``close_pairs`` closes them."""
     ours, theirs = _socket.socketpair()
     ours.setblocking(False)
     other = socket.socket(fileno=theirs.detach())
     other.settimeout(10)
-    return Conn(SocketEndpoint(ours), ConnInfo(peer=CLIENT, local=HERE)), other
+    made = Conn(SocketEndpoint(ours), ConnInfo(peer=CLIENT, local=HERE)), other
+    _made.append(made)
+    return made
 
 
 def receive(sock: socket.socket, size: int) -> bytes:

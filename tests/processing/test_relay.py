@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import gevent
@@ -14,9 +15,15 @@ from gostpy.net.packet import dial_udp, listen_udp
 from gostpy.net.pipe import pipe
 from gostpy.processing.relay import Connector, ConnectorOptions, Handler, HandlerOptions
 from gostpy.wire.relay import Refused
-from tests.processing.scene import connector_context, pair, played, receive
+from tests.processing.scene import close_pairs, connector_context, pair, played, receive
 
 pytestmark = pytest.mark.timeout(20)
+
+
+@pytest.fixture(autouse=True)
+def _pairs() -> Iterator[None]:
+    yield
+    close_pairs()
 
 
 def unhex(text: str) -> bytes:
