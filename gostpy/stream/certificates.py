@@ -156,7 +156,6 @@ def _as_file(data: bytes) -> Iterator[str]:
         yield file.name
 
 
-@lru_cache(maxsize=16)
 def generated(validity: float = 0.0, organization: str = "", common_name: str = "") -> KeyPair:
     """The self-signed certificate of this process; made once for the same arguments.
 
@@ -165,6 +164,13 @@ def generated(validity: float = 0.0, organization: str = "", common_name: str = 
         organization: O of the subject, default GOST.
         common_name: CN and SAN, default gost.run.
     """
+    return _generate(
+        validity if validity > 0 else _YEAR, organization or "GOST", common_name or "gost.run"
+    )
+
+
+@lru_cache(maxsize=16)
+def _generate(validity: float, organization: str, name: str) -> KeyPair:
     # half a second of imports that only a process with a generated certificate pays for
     from datetime import UTC, datetime, timedelta
 
@@ -173,10 +179,9 @@ def generated(validity: float = 0.0, organization: str = "", common_name: str = 
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    name = common_name or "gost.run"
     subject = x509.Name(
         [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization or "GOST"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
             x509.NameAttribute(NameOID.COMMON_NAME, name),
         ]
     )
@@ -201,7 +206,7 @@ def generated(validity: float = 0.0, organization: str = "", common_name: str = 
         .public_key(key.public_key())
         .serial_number(int.from_bytes(os.urandom(16), "big") or 1)
         .not_valid_before(now)
-        .not_valid_after(now + timedelta(seconds=validity if validity > 0 else _YEAR))
+        .not_valid_after(now + timedelta(seconds=validity))
         .add_extension(
             x509.KeyUsage(digital_signature=True, key_cert_sign=True, **usage), critical=True
         )

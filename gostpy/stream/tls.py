@@ -264,7 +264,7 @@ def connect_tls(conn: Conn, context: ClientContext, server_name: str) -> TLS:
     session = place.session
     try:
         codec = TLS(made, False, name, session)
-    except ValueError as error:  # also UnicodeError
+    except (ValueError, TypeError) as error:  # UnicodeError is one; TypeError means a zero byte
         raise HandshakeFailed(f"tls: bad server name {name!r}: {error}") from error
     if session is None and place.wanted:
         codec._remember = place

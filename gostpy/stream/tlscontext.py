@@ -18,6 +18,7 @@ from __future__ import annotations
 import _ssl
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -304,8 +305,10 @@ def _basic(protocol: int, settings: TLSSettings, alpn: Sequence[str]) -> _ssl._S
         if settings.min_version:
             raise ConfigError(f"minVersion {settings.min_version} above maxVersion")
         least = most
-    context.minimum_version = least
-    context.maximum_version = most
+    with warnings.catch_warnings():  # whoever configured TLS 1.0 or 1.1 knows that it is old
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = least
+        context.maximum_version = most
     # OpenSSL refuses TLS 1.0 and 1.1 above security level 0; 1 is its own default and Go's habit
     level = 0 if least < _ssl.PROTO_TLSv1_2 else 1
     context.set_ciphers(f"{_suites(settings.cipher_suites)}:@SECLEVEL={level}")
