@@ -210,8 +210,11 @@ class Player:
         return [_placed(item, places) for item in arguments]
 
     def _awaited(self, scenario: Scenario, name: str, places: dict[str, str]) -> list[str]:
-        """TCP addresses that tell that a node is up."""
-        text = str(scenario.nodes[name])
+        """TCP addresses that tell that a node is up: of -L, or named under ``await``."""
+        given = scenario.nodes[name]
+        if isinstance(given, dict):
+            return [places[key] for key in given.get("await", ())]
+        text = str(given)
         keys = [name, "a", "b", "c", "d", "entry", *(f"entry.{t}" for t in set(TARGET.values()))]
         found = [
             places[key]
@@ -248,8 +251,8 @@ def _listens(text: str, key: str) -> bool:
     """Whether the placeholder stands where an address is listened on, not dialed."""
     at = text.find("{" + key + "}")
     before = text[:at]
-    dialed = max(before.rfind("-F"), before.rfind("nodes:"))
-    return before.rfind("-L") >= dialed or (dialed < 0 and "config" in text)
+    dialed = before.rfind("-F")
+    return before.rfind("-L") >= dialed
 
 
 def _is_datagram(text: str, key: str) -> bool:

@@ -14,7 +14,7 @@ A file of testdata/scenarios is a list under ``scenarios``. Fields of one::
 
 Placeholders ``{server}``, ``{entry}`` ... become ``127.0.0.1:PORT`` with a free port each;
 ``{target}`` is the target of the check. ``config:`` instead of a list is a YAML text, verbatim but
-for the placeholders.
+for the placeholders; ``await:`` beside it names those that accept when the node is up.
 """
 
 from __future__ import annotations
