@@ -18,11 +18,11 @@ from gevent import get_hub, getcurrent
 from gostpy.errors import GostError, ProtocolError, Truncated
 from gostpy.net import timers
 from gostpy.net.conn import Conn
+from gostpy.wire.chunked import ChunkedBody
 from gostpy.wire.http1 import (
     CHUNKED,
     HEAD_LIMIT,
     UNTIL_CLOSE,
-    ChunkedBody,
     RequestHead,
     ResponseHead,
     head_end,

@@ -25,7 +25,6 @@ __all__ = [
     "HEAD_LIMIT",
     "REASONS",
     "UNTIL_CLOSE",
-    "ChunkedBody",
     "Head",
     "RequestHead",
     "ResponseHead",
@@ -52,7 +51,6 @@ _RESPONSE = re.compile(rf"HTTP/(\d)\.(\d) (\d{{3}})(?: ({_TEXT}))?")
 _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)(.*)", re.DOTALL)
 _AFTER_AUTHORITY = re.compile("[/?#].*", re.DOTALL)
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 REASONS = {
     100: "Continue",
@@ -370,71 +368,3 @@ class ResponseHead(Head):
             return 0
         length = self._length()
         return UNTIL_CLOSE if length is None else length
-
-
-class ChunkedBody:
-    """Follows a chunked body to its end.
-
-    Attributes:
-        ended: the last chunk and the trailer have been seen.
-    """
-
-    __slots__ = ("_left", "_line", "_state", "_trailer", "ended")
-
-    _SIZE, _DATA, _GAP, _TRAILER = range(4)
-    _LINE_LIMIT = 4096
-
-    def __init__(self) -> None:
-        self.ended = False
-        self._state = self._SIZE
-        self._left = 0  # of the current chunk
-        self._line = b""
-        self._trailer = 0
-
-    def feed(self, data: bytes, payload: list[bytes] | None = None) -> int:
-        """Follow the body through ``data``; returns how many of its bytes belong to the body.
-
-        Args:
-            payload: gets what the chunks hold.
-        Raises:  ProtocolError.
-        """
-        position, size = 0, len(data)
-        while position < size and not self.ended:
-            if self._state == self._DATA:
-                stop = min(position + self._left, size)
-                if payload is not None:
-                    payload.append(data[position:stop])
-                self._left -= stop - position
-                position = stop
-                if not self._left:
-                    self._state = self._GAP
-                continue
-            stop = data.find(b"\n", position) + 1 or size
-            self._line += data[position:stop]
-            position = stop
-            if len(self._line) > self._LINE_LIMIT:
-                raise ProtocolError("line too long in a chunked body")
-            if self._line.endswith(b"\n"):
-                line, self._line = self._line, b""
-                self._take_line(line)
-        return position
-
-    def _take_line(self, line: bytes) -> None:
-        if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
-            raise ProtocolError("malformed line in a chunked body")
-        if self._state == self._SIZE:
-            found = _CHUNK_SIZE.fullmatch(line)
-            if found is None:
-                raise ProtocolError("malformed chunk size")
-            self._left = int(found[1], 16)
-            self._state = self._DATA if self._left else self._TRAILER
-        elif self._state == self._GAP:
-            if line != b"\r\n":
-                raise ProtocolError("chunk longer than its size")
-            self._state = self._SIZE
-        elif line == b"\r\n":
-            self.ended = True
-        else:
-            self._trailer += len(line)
-            if self._trailer > HEAD_LIMIT:
-                raise ProtocolError("trailer too long")

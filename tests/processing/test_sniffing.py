@@ -187,6 +187,7 @@ class Node:
     network: str = "tcp"
     http: Rules | None = None
     tls: Any = None
+    matches: Callable[[Request], bool] | None = None
     marker: Marker = field(default_factory=Marker)
 
 
@@ -249,6 +250,44 @@ def test_the_conn_stays_with_its_first_node() -> None:
         conn.sendall(REQUEST)
         expect(conn, OK_CLOSE)
     assert len(forward.hop.asked) == 1
+    conn.close()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_later_request_that_the_node_does_not_serve(strict: bool) -> None:
+    node = Node("n", matches=lambda request: request.host == "h:80")
+    other = REQUEST.replace(b"host: h", b"host: x")
+    origin = scripted((REQUEST, OK), (other, OK))
+    forward = Forward({"n:80": origin}, node, strict=strict)
+    conn = client_of(forward)
+    conn.sendall(REQUEST)
+    expect(conn, OK_CLOSE)
+    conn.sendall(other)
+    assert (conn.recv() == OK_CLOSE) is strict
+    assert len(forward.hop.asked) == (1 if strict else 2)
+    conn.close()
+
+
+def test_a_later_request_that_is_bypassed() -> None:
+    def bypassed(*facts: str) -> str:
+        return "rule" if facts[1] == "x:80" else ""
+
+    conn = client_of(Forward({"n:80": scripted((REQUEST, OK))}, Node("n"), bypassed=bypassed))
+    conn.sendall(REQUEST)
+    expect(conn, OK_CLOSE)
+    conn.sendall(REQUEST.replace(b"host: h", b"host: x"))
+    expect(conn, b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    assert conn.recv() == b""
+    conn.close()
+
+
+def test_absolute_form_becomes_origin_form() -> None:
+    seen = b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n"
+    forward = Forward({"n:80": scripted((seen, OK))}, Node("n"))
+    conn = client_of(forward)
+    conn.sendall(b"GET http://a.example/x HTTP/1.1\r\nHost: b.example\r\n\r\n")
+    expect(conn, OK_CLOSE)
+    assert forward.hop.asked[0].host == "a.example:80"
     conn.close()
 
 

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gostpy.errors import ProtocolError
+from gostpy.wire.chunked import ChunkedBody
 from gostpy.wire.http1 import (
     CHUNKED,
     UNTIL_CLOSE,
-    ChunkedBody,
     RequestHead,
     ResponseHead,
     head_end,

@@ -7,11 +7,12 @@ Differs   Lines keep their order and case, nothing is added to requests. A chunk
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gostpy.errors import GostError, ProtocolError
 from gostpy.interfaces import Request
 from gostpy.net import timers
 from gostpy.net.conn import Conn
-from gostpy.net.metered import join
 from gostpy.processing.context import HandlerContext
 from gostpy.processing.sniffing.nodes import NodeRules
 from gostpy.stream.http1 import Exchange, read_request
@@ -34,6 +35,8 @@ class Exchanges:
         timeout: seconds for a response's head.
         rules: of the forwarder's node, None for a proxy's target.
         answers: tell the client about failures (forward handlers do, proxies just close).
+        stays: whether a later request may go the way of the first; None: all do. Requests that were
+            routed become origin form.
         say_close: every response has ``Connection: close``; the conn may be used on all the same.
     """
 
@@ -44,35 +47,43 @@ class Exchanges:
         *,
         rules: NodeRules | None = None,
         answers: bool = False,
+        stays: Callable[[RequestHead], bool] | None = None,
         say_close: bool = False,
     ) -> None:
         self._context = context
         self._timeout = timeout
         self._rules = rules
         self._answers = answers
+        self._stays = stays
         self._say_close = say_close
 
-    def serve(self, conn: Conn, upstream: Conn, head: RequestHead | None, request: Request) -> None:
+    def serve(
+        self, conn: Conn, upstream: Conn, head: RequestHead | None, request: Request
+    ) -> RequestHead | None:
         """From the first request until one side ends; ``upstream`` is closed then.
 
-        Raises GostError, OSError.
+        Returns: a request that must go another way, None when the client is done.
+        Raises:  GostError, OSError.
         """
         limit = self._context.limit
-        own = limit(request.client_id, request.source) if limit is not None else None
-        meter = join(conn.meter, own)
+        # the conn's own meter is paid by the conn
+        meter = limit(request.client_id, request.source) if limit is not None else None
         try:
             while head is not None:
                 started = timers.now()
                 with Exchange(conn, upstream, head, self._timeout, meter) as exchange:
                     switched, keep = self._one(exchange, request)
                 if switched:
-                    return
+                    return None
                 self._context.finished(request, started, exchange.received, exchange.returned)
                 head = read_request(conn) if keep else None
+                if head is not None and self._stays is not None and not self._stays(head):
+                    break
         except BaseException:
             upstream.close(True)
             raise
         upstream.close()
+        return head
 
     def _one(self, exchange: Exchange, request: Request) -> tuple[bool, bool]:
         """One exchange: whether the conns were handed over, and whether another may follow."""
@@ -105,6 +116,9 @@ class Exchanges:
                 head.set("Connection", "close")
             else:
                 head.remove("connection")
+        if self._stays is not None and head.scheme:
+            head.target = head.path
+            head.set("Host", head.authority)
         if self._rules is not None:
             self._rules.edit_request(head)
 

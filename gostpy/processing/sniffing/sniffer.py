@@ -3,10 +3,12 @@
 ``relay`` is for proxies, whose upstream conn is open before the client has said anything;
 ``route`` for port forwarding, where the host that the client names decides about the node.
 
-Differs   While a proxy's client is waited for, the upstream may speak: then the stream is opaque,
-          and nobody hangs (gost waits for the client). A TLS hello that cannot be read passes as it
-          is. HTTP/2 without TLS is relayed as it is; a port forwarding takes the node by protocol
-          ``tls`` alone for it, where gost looks at the host of every stream.
+Differs   A later request on a connection that the chosen node does not serve by its own rules, or
+          that a bypass forbids, is routed anew (gost sends it to the first one's node; strict mode
+          as well). While a proxy's client is waited for, the upstream may speak: then the stream
+          is opaque, and nobody hangs (gost waits for the client). HTTP/2 without TLS is relayed as
+          it is; a port forwarding takes the node by protocol ``tls`` alone for it, where gost looks
+          at the host of every stream.
 """
 
 from __future__ import annotations
@@ -142,15 +144,17 @@ class Sniffer:
         """Raises GostError, OSError: refused or failed; the client was told."""
         with timeout(self._read_timeout, "no HTTP request in time"):
             head = read_request(conn)
-        if head is None:
-            return
+        while head is not None:
+            head = self._route_from(conn, head, dial)
+
+    def _route_from(self, conn: Conn, head: RequestHead, dial: Dial) -> RequestHead | None:
+        """Serve this request and those behind it that go the same way; returns the first other."""
         request = self._http_request(conn, head)
         try:
-            self._context.check_bypass(request)
+            self._check_bypass(request, head)
         except Denied:
             self._refuse(conn, head, 403)
             raise
-        request.path = decoded_path(head.path.partition("?")[0])
         try:
             node = self._choose(request, request.host, 80)
         except GostError:
@@ -161,13 +165,35 @@ class Sniffer:
         except (GostError, OSError):
             self._refuse(conn, head, 503)
             raise
-        Exchanges(
+        return Exchanges(
             self._context,
             self._read_timeout,
             rules=rules_of(node),
             answers=not self._quiet,
+            stays=lambda later: self._stays(conn, later, node, request.host),
             say_close=not (self._keepalive or self._quiet),
         ).serve(conn, upstream, head, request)
+
+    def _check_bypass(self, request: Request, head: RequestHead) -> None:
+        """Rules see the path with its query, as in gost. Raises Denied."""
+        request.path, path = head.target, request.path
+        self._context.check_bypass(request)
+        request.path = path
+
+    def _stays(self, conn: Conn, head: RequestHead, node: Any, host: str) -> bool:
+        """Whether a later request may go where the first went; in gost all do."""
+        if self._context.strict:
+            return True
+        request = self._http_request(conn, head)
+        matches = node.matches if node is not None else None
+        if self._context.bypassed is not None:
+            try:
+                self._check_bypass(request, head)
+            except Denied:
+                return False
+        if node is None or not node.address:
+            return request.host == host
+        return matches is None or bool(matches(request))
 
     def _http_request(self, conn: Conn, head: RequestHead) -> Request:
         host = with_port(head.authority, 80) if head.authority else ""
@@ -178,7 +204,7 @@ class Sniffer:
             protocol="http",
             host=host,
             method=head.method,
-            path=head.target,
+            path=decoded_path(head.path.partition("?")[0]),
             headers=head.mapping(),
             query=head.path.partition("?")[2],
         )
