@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -34,19 +34,30 @@ def run(settings: Settings, started: Callable[[Node], None] | None = None) -> in
     Raises: GostError: the start failed; nothing is left behind.
     """
     node = Node(settings)
+    node.watch_signals()
     node.start()
+    # what exists now lives as long as the process: keep it out of collections, and make these
+    # rarer; conns and pipes break their cycles themselves
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     if started is not None:
         started(node)
     return node.wait()
 
 
 class Node:
-    """A running configuration, its log and its signals."""
+    """A running configuration and its log.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        environment: read again by every reload.
+    """
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str] | None = None) -> None:
         self.settings = settings
         self.log = build_log(settings.config.log)
         self.world: World | None = None
+        self._environment = os.environ if environment is None else environment
         self._stopped = Event()
         self._status = 0
         self._reloading = False
@@ -56,17 +67,19 @@ class Node:
 
     def start(self) -> None:
         """Build, bind and serve. Raises GostError: nothing is left bound."""
-        world = self._build(self.settings)
-        _bind(list(world.runtime.services.values()))
-        for service in world.runtime.services.values():
-            _up(service)
+        world = self._build(self.settings, self.log)
+        services = list(world.runtime.services.values())
+        try:
+            _bind(services)
+        except GostError:
+            world.runtime.close()
+            raise
         self.world = world
-        self._watch_signals()
-        # what exists now lives as long as the process: keep it out of collections, and make these
-        # rarer; conns and pipes break their cycles themselves
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 20)
+        for service in services:
+            _up(service)
+        period = self.settings.reload.seconds if self.settings.reload else 0.0
+        if period > 0:
+            self._watchers.append(gevent.spawn(self._reload_every, period))
 
     def wait(self) -> int:
         """Until stopped."""
@@ -79,6 +92,7 @@ class Node:
         self._stopped.set()
 
     def close(self) -> None:
+        """Close every listener; conns end with the process."""
         for watcher in self._watchers:
             watcher.cancel() if hasattr(watcher, "cancel") else watcher.kill()
         self._watchers.clear()
@@ -88,16 +102,11 @@ class Node:
             self.world.runtime.close()
             self.world = None
 
-    def _watch_signals(self) -> None:
+    def watch_signals(self) -> None:
+        """SIGTERM and SIGINT stop, SIGHUP reloads."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._watchers.append(gevent.signal_handler(number, self.stop))
-        self._watchers.append(gevent.signal_handler(signal.SIGHUP, self._hangup))
-        period = self.settings.reload.seconds if self.settings.reload else 0.0
-        if period > 0:
-            self._watchers.append(gevent.spawn(self._reload_every, period))
-
-    def _hangup(self) -> None:
-        self.reload()
+        self._watchers.append(gevent.signal_handler(signal.SIGHUP, self.reload))
 
     def _reload_every(self, period: float) -> None:
         while True:
@@ -106,14 +115,14 @@ class Node:
 
     # -- building --------------------------------------------------------------------------------
 
-    def _build(self, settings: Settings, log: Logger | None = None) -> World:
+    def _build(self, settings: Settings, log: Logger) -> World:
         try:
-            world = build(settings.config, log or self.log, strict=settings.strict)
+            world = build(settings.config, log, strict=settings.strict)
         except ConfigError as error:
             raise _placed(settings, error) from error.__cause__
         for where, message in world.warnings:
             place = settings.position(_path(where)) or settings.position(_path(where)[:-1])
-            self.log.warn(f"{place}: {where}: {message}" if place else f"{where}: {message}")
+            log.warn(f"{place}: {where}: {message}" if place else f"{where}: {message}")
         return world
 
     # -- reload ----------------------------------------------------------------------------------
@@ -127,11 +136,16 @@ class Node:
         if self._reloading or self.world is None:
             return False
         self._reloading = True
+        old = self.settings
         try:
-            settings = load_settings(self.settings.arguments, os.environ)
+            settings = load_settings(old.arguments, self._environment, old.stdin)
             log = build_log(settings.config.log)
             world = self._build(settings, log)
-            self._swap(world)
+            try:
+                self._swap(world)
+            except BaseException:
+                world.runtime.close()
+                raise
         except (GostError, OSError) as error:
             self.log.error(f"reload failed, nothing changed: {error}")
             return False
@@ -152,7 +166,9 @@ class Node:
         }
         fresh = [service for name, service in after.services.items() if name not in kept]
         gone = [service for name, service in before.services.items() if name not in kept]
-        freed = _free_addresses(gone, fresh)
+        freed = _in_the_way(gone, fresh)
+        for service in freed:
+            service.close()
         try:
             _bind(fresh)
         except (GostError, OSError):
@@ -161,30 +177,29 @@ class Node:
                 service.start()
             raise
         for name, service in kept.items():
-            made = after.services[name]
-            service.replace(made.handler, made.guards, made.log)
-            service.hooks = made.hooks
+            service.replace(after.services[name])
             after.services[name] = service
+        self.world = world
         for service in fresh:
             _up(service)
         for service in gone:
-            if service not in freed:
-                _down(service)
-        self.world = world
-        before.close()
+            _down(service)
+        before.retire()
 
 
-def _free_addresses(gone: Sequence[Service], fresh: Sequence[Service]) -> list[Service]:
-    """Close old listeners whose address a new one needs; everything else stays up meanwhile."""
-    wanted = {service.key[1] for service in fresh if service.key}
-    freed = [service for service in gone if service.key and service.key[1] in wanted]
-    for service in freed:
-        service.close()
-    return freed
+def _in_the_way(gone: Sequence[Service], fresh: Sequence[Service]) -> list[Service]:
+    """Old listeners on a port that a new one needs; everything else stays up meanwhile."""
+    wanted = {_port(service) for service in fresh} - {"0"}
+    return [service for service in gone if _port(service) in wanted]
+
+
+def _port(service: Service) -> str:
+    """The port of the configured address, or all of an address without one."""
+    return str(service.key[1]).rpartition(":")[2]
 
 
 def _bind(services: Sequence[Service]) -> None:
-    """Bind all or none. Raises ConfigError, OSError."""
+    """Bind all or none. Raises ConfigError."""
     bound: list[Service] = []
     try:
         for service in services:

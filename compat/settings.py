@@ -6,6 +6,7 @@ Order, later wins: files in the order of -C, objects of -L and -F appended, envi
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class Settings:
         places: where each part of ``config`` came from.
         files: configuration files that were read, in order.
         arguments: the command line that all this came from; a reload reads it again.
+        stdin: gives the standard input, which can be read only once, as often as it is asked for.
     """
 
     config: Config
@@ -54,6 +56,7 @@ class Settings:
     places: Places = field(default_factory=Places)
     files: list[str] = field(default_factory=list)
     arguments: tuple[str, ...] = ()
+    stdin: Callable[[], bytes] = field(default=bytes, repr=False)
 
     @property
     def log_level(self) -> str:
@@ -103,6 +106,7 @@ def load_settings(
     flags = parse_flags(arguments)
     settings = Settings(config=Config(), flags=flags, reload=flags.reload)
     settings.arguments = tuple(arguments)
+    stdin = settings.stdin = functools.cache(stdin)
     settings.strict = is_strict(environment)
     settings.worker = environment.get("_GOST_ID", "")
     if flags.extra:

@@ -228,6 +228,11 @@ class Listener(Protocol):
         """Accept from now on; each conn is delivered in a green thread of its own."""
         ...
 
+    def adopt(self, made: Any) -> None:
+        """A reload keeps this listener: take over what is not part of the bound socket from
+        ``made``, which has equal options and was never bound."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -291,6 +296,10 @@ class Dialer(Protocol):
 
     network: str
     multiplex: bool
+
+    def retire(self) -> None:
+        """The node was replaced: mux sessions end with the conns that use them."""
+        ...
 
     def dial(self, open: Open, beneath: tuple[Any, ...]) -> Any:
         """A conn to the node.

@@ -63,10 +63,17 @@ class Runtime:
     def each(self, kind: str) -> Iterator[tuple[str, Any]]:
         yield from self._objects[kind].items()
 
+    def retire(self) -> None:
+        """Another runtime takes over: what running conns use ends with them, the rest now."""
+        self._each_end("retire")
+
     def close(self) -> None:
         """End what belongs to the objects: mux sessions of nodes, loaders, files."""
+        self._each_end("close")
+
+    def _each_end(self, how: str) -> None:
         for table in self._objects.values():
             for item in table.values():
-                close = getattr(item, "close", None)
-                if close is not None:
-                    close()
+                end = getattr(item, how, None) or getattr(item, "close", None)
+                if end is not None:
+                    end()

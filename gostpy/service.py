@@ -55,13 +55,13 @@ class Service:
         self.state = "ready"
         self.log.info(f"listening on {self.address}")
 
-    def replace(self, handler: Handler, guards: Guards, log: Log) -> None:
-        """Use these for new conns from now on."""
-        self.handler = handler
-        self.guards = guards
-        self.log = log
-        if hasattr(self.listener, "guards"):
-            self.listener.guards = guards
+    def replace(self, made: Service) -> None:
+        """Serve new conns from now on as ``made`` would, which was never bound."""
+        self.handler = made.handler
+        self.guards = made.guards
+        self.log = made.log
+        self.hooks = made.hooks
+        self.listener.adopt(made.listener)
 
     def serve(self, conn: Any) -> None:
         """Serve one logical conn in the running green thread. Nothing that it does escapes."""

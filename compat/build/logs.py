@@ -47,7 +47,7 @@ def service_log(world: World, names: list[str], where: str) -> Logger | None:
     """The loggers that a service names, together; None: the default one."""
     found = []
     for name in names:
-        world.missing("logger", name, f"{where}.logger")
+        world.refer("logger", name, f"{where}.logger")
         logger = world.runtime.get("logger", name)
         if logger is not None:
             found.append(logger)

@@ -19,7 +19,7 @@ from compat.schema import (
     SelectorConfig,
     TLSNodeConfig,
 )
-from gostpy.errors import ConfigError
+from gostpy.errors import ConfigError, DialFailed
 from gostpy.interfaces import Credentials, TLSSettings
 from gostpy.net.sockopt import SocketOptions
 from gostpy.route.chain import Chain, ChainGroup, Member
@@ -27,7 +27,14 @@ from gostpy.route.hop import Hop
 from gostpy.route.node import HTTPSettings, Node
 from gostpy.route.selector import Selector
 
-__all__ = ["build_chain_group", "build_forward_node", "build_hop", "build_selector", "build_ways"]
+__all__ = [
+    "build_chain_group",
+    "build_forward_node",
+    "build_hop",
+    "build_selector",
+    "build_ways",
+    "chain_by_name",
+]
 
 
 def build_ways(world: World) -> None:
@@ -46,15 +53,17 @@ def _chain(world: World, config: ChainConfig, where: str) -> Chain:
     options = world.options(ChainOptions, config.metadata, f"{where}.metadata")
     world.leftover(f"{where}.metadata", config.metadata, f"{where}.metadata")
     hops: list[Callable[[], Hop | None]] = []
+    owned: list[Hop] = []
     for index, hop in enumerate(config.hops or ()):
         if hop is None:
             continue
         place = f"{where}.hops[{index}]"
         if hop.nodes is not None or hop.plugin is not None or hop.file or hop.redis or hop.http:
             made = build_hop(world, hop, place)
+            owned.append(made)
             hops.append(lambda made=made: made)  # type: ignore[misc]
         else:
-            world.missing("hop", hop.name, place)
+            world.refer("hop", hop.name, place)
             hops.append(world.runtime.holder("hop", hop.name))
     return Chain(
         config.name,
@@ -64,6 +73,7 @@ def _chain(world: World, config: ChainConfig, where: str) -> Chain:
         max_fails=options.max_fails,
         fail_timeout=options.fail_timeout,
         strict=world.strict,
+        owned=owned,
     )
 
 
@@ -79,9 +89,9 @@ def build_chain_group(
     if not names:
         return None
     for name in names:
-        world.missing("chain", name, where)
+        world.refer("chain", name, where)
     if len(names) == 1 and not entries:
-        return _one_chain(world, chain)
+        return chain_by_name(world, chain)
     members = [Member(world.runtime.holder("chain", chain))] if chain else []
     for index, entry in enumerate(entries):
         place = f"{where}Group.chains[{index}]"
@@ -96,7 +106,8 @@ def build_chain_group(
     return lambda: made
 
 
-def _one_chain(world: World, name: str) -> Callable[[], Any]:
+def chain_by_name(world: World, name: str) -> Callable[[], Any]:
+    """Looks a chain up at each use; raises DialFailed when there is none (gost: no chain)."""
     find = world.runtime.holder("chain", name)
     if world.strict:
         return find
@@ -104,8 +115,6 @@ def _one_chain(world: World, name: str) -> Callable[[], Any]:
     def existing() -> Any:
         chain = find()
         if chain is None:
-            from gostpy.errors import DialFailed
-
             raise DialFailed(f"chain {name!r} does not exist")
         return chain
 
@@ -180,7 +189,7 @@ def _node(
         metadata=metadata,
     )
     node.dialer = build_dialer(world, config, sockets, where, scope)
-    node.connector = build_connector(world, config, where, scope)
+    node.connector = build_connector(world, config, sockets, where, scope)
     world.leftover(scope, metadata, f"{where}.metadata")
     for part, kept in (("dialer", config.dialer), ("connector", config.connector)):
         if kept is not None:

@@ -108,7 +108,7 @@ def build_dialer(
     context.tls = _with_server_name(context, config.addr)
     carrier, layers, mux = _split(row, _make(parts, context, place))
     limit = max((getattr(options, "handshake_timeout", 0.0) for _, options in parts), default=0.0)
-    return StackDialer(carrier, layers, mux, context, limit)
+    return StackDialer(carrier, layers, mux, context, limit or HANDSHAKE_TIMEOUT)
 
 
 def _with_server_name(context: Context, address: str) -> Any:
@@ -174,7 +174,9 @@ def build_handler(
         raise
 
 
-def build_connector(world: World, config: NodeConfig, where: str, scope: str) -> Any:
+def build_connector(
+    world: World, config: NodeConfig, sockets: SocketOptions, where: str, scope: str
+) -> Any:
     """The data processing of a node. Raises ConfigError."""
     connector = config.connector
     name = (connector.type if connector is not None else "") or "http"
@@ -189,6 +191,7 @@ def build_connector(world: World, config: NodeConfig, where: str, scope: str) ->
         log=world.log.bind(kind="connector", connector=name, node=config.name),
         tls=world.tls(connector.tls if connector is not None else None),
         auth=credentials(connector.auth if connector is not None else None, f"{place}.auth"),
+        sockets=sockets,
         node=config.name,
         metadata=config.metadata or {},
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from compat.build.nodes import chain_by_name
 from compat.build.parts import credentials
 from compat.build.world import World
 from compat.schema import (
@@ -112,7 +113,7 @@ def authenticator(
             return None
         return Authenticator({own.username: own.password}).authenticate
     for name in names:
-        world.missing("auther", name, f"{where}.auther")
+        world.refer("auther", name, f"{where}.auther")
     holders = [world.runtime.holder("auther", name) for name in names]
 
     def authenticate(user: str, password: str, client: str) -> str | None:
@@ -198,8 +199,8 @@ def _nameserver(world: World, config: NameserverConfig, where: str) -> NameServe
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
     address = f"{host}:{port}"
     if config.chain:
-        world.missing("chain", config.chain, f"{where}.chain")
-    find = world.runtime.holder("chain", config.chain) if config.chain else None
+        world.refer("chain", config.chain, f"{where}.chain")
+    find = chain_by_name(world, config.chain) if config.chain else None
     router = Router(find)
 
     def stream() -> Any:

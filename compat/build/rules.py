@@ -36,7 +36,7 @@ def _decide_bypass(
     world: World, names: list[str], where: str
 ) -> Callable[[str, str], bypasses_of.Verdict]:
     for name in names:
-        world.missing("bypass", name, where)
+        world.refer("bypass", name, where)
     holders = [(name, world.runtime.holder("bypass", name)) for name in names]
 
     def decide(network: str, address: str) -> bypasses_of.Verdict:
@@ -87,7 +87,7 @@ def admission_rule(
     if not names:
         return None
     for name in names:
-        world.missing("admission", name, f"{where}.admission")
+        world.refer("admission", name, f"{where}.admission")
     holders = [(name, world.runtime.holder("admission", name)) for name in names]
 
     def refused(address: str) -> str:
@@ -170,9 +170,9 @@ def hosts_and_resolver(
     if not hosts and not resolver:
         return None
     if hosts:
-        world.missing("hosts", hosts, f"{where}.hosts")
+        world.refer("hosts", hosts, f"{where}.hosts")
     if resolver:
-        world.missing("resolver", resolver, f"{where}.resolver")
+        world.refer("resolver", resolver, f"{where}.resolver")
     find_hosts = world.runtime.holder("hosts", hosts)
     find_resolver = world.runtime.holder("resolver", resolver)
 

@@ -151,7 +151,7 @@ class _Builder:
         )
 
     def _connection_limit(self, name: str) -> Callable[[str], Callable[[], None] | None]:
-        self.world.missing("climiter", name, f"{self.where}.climiter")
+        self.world.refer("climiter", name, f"{self.where}.climiter")
         find = self.world.runtime.holder("climiter", name)
 
         def acquire(ip: str) -> Callable[[], None] | None:
@@ -170,7 +170,7 @@ class _Builder:
         name = self.config.limiter
         if not name:
             return (lambda _: Meter(counter)) if counter is not None else None, None
-        self.world.missing("limiter", name, f"{self.where}.limiter")
+        self.world.refer("limiter", name, f"{self.where}.limiter")
         find = self.world.runtime.holder("limiter", name)
         scope = self.options.limiter_scope
 
@@ -222,7 +222,7 @@ class _Builder:
         )
 
     def _request_limit(self, name: str) -> Callable[[str], bool]:
-        self.world.missing("rlimiter", name, f"{self.where}.rlimiter")
+        self.world.refer("rlimiter", name, f"{self.where}.rlimiter")
         find = self.world.runtime.holder("rlimiter", name)
 
         def allow(ip: str) -> bool:
@@ -241,7 +241,7 @@ class _Builder:
             raise ConfigError("hop groups are not supported yet", f"{where}.hopGroup")
         name = config.hop or config.name
         if name:
-            self.world.missing("hop", name, f"{where}.hop")
+            self.world.refer("hop", name, f"{where}.hop")
             return _NamedHop(name, self.world.runtime.holder("hop", name))
         nodes = [
             build_forward_node(self.world, node, f"{where}.nodes[{index}]")

@@ -16,6 +16,11 @@ __all__ = ["World", "build"]
 
 T = TypeVar("T")
 
+_CLOSED = frozenset(
+    ["auther", "admission", "bypass", "limiter", "climiter", "rlimiter", "hop", "chain"]
+)
+"""Kinds of objects without which nothing passes that refers to them."""
+
 
 @dataclass(slots=True)
 class World:
@@ -32,6 +37,7 @@ class World:
     runtime: Runtime = field(default_factory=Runtime)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     _known: dict[str, set[str]] = field(default_factory=dict)
+    _references: list[tuple[str, str, str]] = field(default_factory=list)
     _common_tls: TLSSettings | None = None
 
     def warn(self, where: str, message: str) -> None:
@@ -72,11 +78,18 @@ class World:
             if str(key).lower() not in known:
                 self.warn(f"{where}.{key}", f"unknown option{_nearest(str(key), known)}")
 
-    def missing(self, kind: str, name: str, where: str) -> None:
-        """Tell that a reference names nothing (yet), and what follows from that."""
-        if self.runtime.get(kind, name) is None:
-            effect = "is ignored" if self.strict else "is refused until it exists"
-            self.warn(where, f"there is no {kind} named {name!r}; what needs it {effect}")
+    def refer(self, kind: str, name: str, where: str) -> None:
+        """Something refers to an object by name; a remark follows if there is none in the end."""
+        self._references.append((kind, name, where))
+
+    def check_references(self) -> None:
+        """Tell which references name nothing (yet), and what follows from that."""
+        for kind, name, where in self._references:
+            if self.runtime.get(kind, name) is not None:
+                continue
+            closed = kind in _CLOSED and not self.strict
+            effect = "what needs it is refused" if closed else "it is ignored"
+            self.warn(where, f"there is no {kind} named {name!r}; {effect} until there is one")
 
     def tls(self, config: TLSConfig | None) -> TLSSettings | None:
         """Settings of a ``tls`` block."""
@@ -128,4 +141,5 @@ def build(config: Config, log: Log, *, strict: bool = False) -> World:
     policies.build_policies(world)
     nodes.build_ways(world)
     services.build_services(world)
+    world.check_references()
     return world

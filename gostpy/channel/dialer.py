@@ -72,6 +72,11 @@ class StackDialer:
             raise
         return conn
 
+    def retire(self) -> None:
+        """The node was replaced: its sessions end with the conns that use them."""
+        for pool in self._pools.values():
+            pool.retire()
+
     def close(self) -> None:
         """End every session; conns in use end with them."""
         for pool in self._pools.values():

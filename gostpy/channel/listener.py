@@ -62,6 +62,13 @@ class StackListener:
         self._deliver = deliver
         self._bound.start()
 
+    def adopt(self, made: Any) -> None:
+        """Take over guards, router, credentials and log of a listener made with equal options."""
+        self.guards = made.guards
+        context, new = self._context, made._context
+        context.router, context.log, context.guards = new.router, new.log, new.guards
+        context.auth, context.authenticate = new.auth, new.authenticate
+
     def close(self) -> None:
         if self._bound is not None:
             self._bound.close()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from gostpy.errors import DialFailed
 from gostpy.interfaces import Request
+from gostpy.route.hop import Hop
 from gostpy.route.node import Node
 from gostpy.route.selector import Marker, Selector
 
@@ -25,6 +26,7 @@ class Chain:
     Attributes:
         hops: callables, so that a hop replaced by name is used at once; None: it does not exist.
         strict: a missing hop ends the route there, as in gost.
+        owned: hops without a name of their own, which end with the chain.
     """
 
     name: str
@@ -36,6 +38,15 @@ class Chain:
     marker: Marker = field(default_factory=Marker)
     strict: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    owned: Sequence[Hop] = ()
+
+    def retire(self) -> None:
+        for hop in self.owned:
+            hop.retire()
+
+    def close(self) -> None:
+        for hop in self.owned:
+            hop.close()
 
     def choose(self, request: Request) -> tuple[tuple[Node, ...], Marker]:
         """The nodes to pass, and this chain's marker. Raises DialFailed, which counts there."""

@@ -71,6 +71,10 @@ class Hop:
             return False
         return node.matches is None or node.matches(request)
 
+    def retire(self) -> None:
+        for node in self.nodes:
+            node.retire()
+
     def close(self) -> None:
         for node in self.nodes:
             node.close()

@@ -58,6 +58,11 @@ class Node:
     tls: TLSSettings | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    def retire(self) -> None:
+        """Replaced: conns in use go on."""
+        if self.dialer is not None:
+            self.dialer.retire()
+
     def close(self) -> None:
         if self.dialer is not None:
             self.dialer.close()

@@ -30,8 +30,8 @@ class Running:
         self.path = path
         self.log_path = path.with_suffix(".log")
         self.environment = environment
-        self.node = Node(load_settings(["-C", str(path)], environment))
-        self.node.environment = environment
+        settings = load_settings(["-C", str(path)], environment)
+        self.node = Node(settings, environment)
 
     def address(self, name: str) -> tuple[str, int]:
         """Where a service listens."""

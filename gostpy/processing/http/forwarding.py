@@ -19,7 +19,6 @@ from gostpy.errors import GostError, ProtocolError
 from gostpy.interfaces import Request
 from gostpy.net import timers
 from gostpy.net.conn import Conn
-from gostpy.net.metered import join
 from gostpy.processing.context import HandlerContext
 from gostpy.stream.http1 import Exchange
 from gostpy.wire.codec import Buffer
@@ -95,8 +94,8 @@ class Forwarder:
         repeated is sent once more over a new one.
         """
         limit = self._context.limit
-        own = limit(request.client_id, request.source) if limit is not None else None
-        meter = join(conn.meter, own)
+        # the conn's own meter is paid by the conn
+        meter = limit(request.client_id, request.source) if limit is not None else None
         waiting = self._idle.take(_key(request)) if self._idle is not None else None
         while True:
             upstream = waiting if waiting is not None else self._context.dial(request)
