@@ -20,7 +20,7 @@ from gostpy.errors import ConnectionClosed
 from gostpy.net.endpoint import Endpoint
 from gostpy.wire.codec import Buffer
 
-__all__ = ["StreamEndpoint"]
+__all__ = ["PIECE", "StreamEndpoint"]
 
 PIECE = 65536
 """Most bytes handed over at once; decode buffers are made for that."""

@@ -21,7 +21,7 @@ from gevent.event import Event
 from gostpy.errors import ConnectionClosed, GostError, ProtocolError
 from gostpy.net import timers
 from gostpy.net.conn import Conn, ConnInfo
-from gostpy.net.stream import StreamEndpoint
+from gostpy.net.stream import PIECE, StreamEndpoint
 from gostpy.wire.codec import Buffer
 
 __all__ = ["MAX_STREAMS", "MuxSession"]
@@ -123,8 +123,8 @@ class MuxSession:
         get_hub().loop.run_callback(self._flush_held)
         waiting = conn.take_buffer()
         try:
-            if waiting:
-                self.data(waiting)
+            for start in range(0, len(waiting), PIECE):
+                self.data(waiting[start : start + PIECE])
             if self.alive and not self._pausing:
                 conn.endpoint.start()
         except (GostError, OSError) as error:
@@ -224,6 +224,17 @@ class MuxSession:
             corked.append(header)
             corked.append(data)
             self.flush()
+        if self.full:
+            self._blocked.add(stream)
+            return False
+        return True
+
+    def send_now(self, stream: StreamEndpoint, frames: list[Buffer]) -> bool:
+        """Send several frames with data at once, else as ``send_data``."""
+        if not self.alive:
+            raise ConnectionClosed(str(self.error))
+        self._corked += frames
+        self.flush()
         if self.full:
             self._blocked.add(stream)
             return False

@@ -193,12 +193,12 @@ class _Stream(StreamEndpoint):
         if size <= limit:
             return session.send_data(self, header(session.version, PSH, self.id, size), data)
         view = memoryview(data)
-        accepted = True
+        frames: list[Buffer] = []
         for start in range(0, size, limit):
             piece = view[start : start + limit]
-            frame = header(session.version, PSH, self.id, len(piece))
-            accepted = session.send_data(self, frame, piece)
-        return accepted
+            frames.append(header(session.version, PSH, self.id, len(piece)))
+            frames.append(piece)
+        return session.send_now(self, frames)
 
     def credit(self, consumed: int, window: int) -> None:
         """Version 1 has no windows; the library takes no notice either."""
@@ -271,14 +271,15 @@ class _WindowedStream(_Stream):
         room = self._room()
         if room <= 0:
             return
-        piece = bytes(out[:room])
-        self._sent += len(piece)
-        if len(piece) < len(out):
+        if room < len(out):
+            piece = bytes(memoryview(out)[:room])
             del out[:room]
+            self._sent += room
             self._push(piece)
             return
         self._out = None
-        accepted = self._push(piece)
+        self._sent += len(out)
+        accepted = self._push(out)
         if self.local_ended:
             self.session.forget(self)
         elif accepted:

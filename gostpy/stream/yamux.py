@@ -274,14 +274,15 @@ class _Stream(StreamEndpoint):
         if out is None:
             return
         self._unwatch()
-        piece = bytes(out[: self._room])
-        if len(piece) < len(out):
-            del out[: len(piece)]
+        room = self._room
+        if room < len(out):
+            piece = bytes(memoryview(out)[:room])
+            del out[:room]
             self._push(piece)
             self._watch()
             return
         self._out = None
-        accepted = self._push(piece)
+        accepted = self._push(out)
         if self.local_ended:
             self._finish_sending()
             if self.conn is None:

@@ -64,7 +64,7 @@ class Receiver(Protocol):
 
     def opened(self, stream_id: int) -> None: ...
     def arrived(self, stream_id: int, data: Buffer) -> None:
-        """Data of a stream, perhaps only a part of its frame; the view is valid during the call."""
+        """Data of a stream: part of a frame, or several; the view is valid during the call."""
         ...
 
     def ended(self, stream_id: int) -> None: ...
@@ -84,22 +84,24 @@ class FrameReader:
         self._stream = 0
 
     def feed(self, data: Buffer) -> None:
-        """Take the next bytes. Raises ProtocolError; the reader is of no use afterwards."""
+        """Take the next bytes. Raises ProtocolError; the reader is of no use afterwards.
+
+        Data of successive frames of one stream is handed over together.
+        """
         if self._part:
             data = self._part + data
             self._part = b""
         view = memoryview(data)
         size = len(view)
         at = 0
-        left = self._left
         receiver = self._receiver
+        gathered: list[memoryview] = []
         while at < size:
+            left = self._left
             if left:
                 end = min(at + left, size)
-                self._left = left = left - (end - at)
-                receiver.arrived(self._stream, view[at:end])
-                if not receiver.alive:
-                    return
+                self._left = left - (end - at)
+                gathered.append(view[at:end])
                 at = end
                 continue
             if size - at < HEADER_SIZE:
@@ -107,8 +109,13 @@ class FrameReader:
             version, command, length, stream_id = _HEADER.unpack_from(view, at)
             if version != self._version:
                 raise BadVersion(f"smux version {version}, expected {self._version}")
+            if gathered and (command != PSH or stream_id != self._stream):
+                self._hand_over(gathered)
+                gathered = []
+                if not receiver.alive:
+                    return
             if command == PSH:
-                self._left = left = length
+                self._left = length
                 self._stream = stream_id
                 at += HEADER_SIZE
                 continue
@@ -120,6 +127,12 @@ class FrameReader:
                 return
         if at < size:
             self._part = bytes(view[at:])
+        if gathered:
+            self._hand_over(gathered)
+
+    def _hand_over(self, pieces: list[memoryview]) -> None:
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._receiver.arrived(self._stream, data)
 
     def _control(self, command: int, length: int, stream_id: int, body: memoryview) -> int:
         """Act on a frame other than PSH; returns the size of its body."""
