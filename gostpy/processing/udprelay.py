@@ -38,6 +38,7 @@ _MOST_UNDECIDED = 16
 _MOST_TOLD = 64
 _MOST_WAITING = 128
 _VERDICT_AGE = 1.0
+_GOST_SIZE = 4096
 
 
 def relay_packets(
@@ -56,10 +57,12 @@ def relay_packets(
         client: yields (datagram, target) and takes (datagram, sender).
         request: whose address is empty when each datagram names its own target.
         idle: seconds without a datagram either way that end it, 0 = never.
-        size: bytes of a datagram that are kept, 0 = all.
+        size: bytes of a datagram that are kept, 0 = all (4096 in strict mode, as in gost).
         resolve: resolve names of targets here, even if a node further on could.
     """
     started = timers.now()
+    if context.strict and size <= 0:
+        size = _GOST_SIZE
     outer = _Client(context, _hubbed(client), upstream, request, size, resolve)
 
     def over(done: PacketPipe) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -116,6 +117,23 @@ def test_slow_request() -> None:
         scene.client.sendall(CONNECT[:-1])
         assert receive(scene.client, 1) == b""
     assert isinstance(scene.error, TimeoutError)
+
+
+def test_unix_target_is_dialed_here(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
+    with played(Handler, HandlerOptions(), reach=False) as scene:
+        name = path.encode()
+        address = b"\3" + bytes((len(name),)) + name + b"\0\0"
+        features = unhex("04 0002 0010 02") + len(address).to_bytes(2, "big") + address
+        scene.client.sendall(b"\1\1" + len(features).to_bytes(2, "big") + features + b"x")
+        assert receive(scene.client, 4) == b"\1\0\0\0"
+        accepted, _ = server.accept()
+        assert receive(accepted, 1) == b"x"
+        accepted.close()
+    server.close()
 
 
 class OneNode:

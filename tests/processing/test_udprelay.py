@@ -214,6 +214,12 @@ def test_size() -> None:
     assert client.sent == [(b"yyyy", "1.2.3.4:5")]
 
 
+def test_size_of_strict_mode() -> None:
+    client, upstream, _ = relayed(strict=True)
+    client.comes(b"x" * 5000, "1.2.3.4:5")
+    assert len(upstream.sent[0][0]) == 4096
+
+
 class Blocking(PacketConn):
     """Works in green threads only."""
 
