@@ -11,6 +11,7 @@ Differs   gost keeps the first target of a client for all its packets, answers w
 from __future__ import annotations
 
 import copy
+import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ from gostpy.wire.shadowsocks import (
     ServerPackets,
     ServerPackets2022,
     client_stream,
+    unlike_target,
 )
 
 __all__ = ["Connector", "ConnectorOptions", "Handler", "HandlerOptions"]
@@ -400,10 +402,13 @@ class Connector:
             return self._over_stream(conn, peer)
         if self._secret.method.edition == "2022":
             return _NodeConn2022(conn, self._make2022, self._form, peer)
-        gost = self.options.compat == GOST
-        addressed = {STANDARD: True, GOST: False}.get(self.options.compat)
-        framed = gost or self._secret.method.framed
-        codec = ClientPackets(self._secret, self._salts, reply_addressed=addressed, framed=framed)
+        codec = ClientPackets(
+            self._secret,
+            self._salts,
+            unlike_target if self._secret.method.edition == "none" else os.urandom,
+            reply_addressed={STANDARD: True, GOST: False}.get(self.options.compat),
+            framed=self.options.compat == GOST,
+        )
         return _NodeConn(conn, codec, peer)
 
     def _make2022(self, legacy: bool) -> ClientPackets2022:

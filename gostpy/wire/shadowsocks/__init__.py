@@ -6,6 +6,8 @@ begins with the encoded target in every one of them.
 
 from __future__ import annotations
 
+import os
+
 from gostpy.wire.codec import Codec
 from gostpy.wire.shadowsocks.identity import User, Users, users_of
 from gostpy.wire.shadowsocks.methods import METHODS, Method, Secret, secret
@@ -32,6 +34,7 @@ __all__ = [
     "client_stream",
     "secret",
     "server_stream",
+    "unlike_target",
     "users_of",
 ]
 
@@ -45,7 +48,9 @@ def client_stream(secret: Secret, lead: bytes, salts: SaltFilter, framed: bool =
     """
     if secret.method.edition == "2022":
         return ClientStream(secret, lead)
-    if secret.method.edition == "none" and not (framed or secret.method.framed):
+    if secret.method.edition == "none":
+        if framed or secret.method.framed:
+            return StreamCodec(secret, lead, salts, unlike_target)
         return PlainClient(lead)
     return StreamCodec(secret, lead, salts)
 
@@ -54,6 +59,11 @@ def server_stream(secret: Secret, users: Users, salts: SaltFilter) -> Codec:
     """A server's codec for one stream."""
     if secret.method.edition == "2022":
         return ServerStream(secret, users, salts)
-    if secret.method.edition == "none":
+    if secret.method.edition == "none" and not secret.method.framed:
         return PlainServer(secret)
     return StreamCodec(secret, b"", salts)
+
+
+def unlike_target(size: int) -> bytes:
+    """A salt for gost's form of method none that cannot be taken for a target."""
+    return b"\xff" + os.urandom(size - 1)

@@ -100,7 +100,7 @@ class ServerPackets(_Packets):
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         super().__init__(secret, salts, random, framed=True)
-        self._detect = secret.method.edition == "none"
+        self._detect = secret.method.edition == "none" and not secret.method.framed
         self.user: User | None = None
 
     def open(self, packet: bytes) -> tuple[PacketSession, bytes, str]:
@@ -135,7 +135,7 @@ class ClientPackets(_Packets):
         reply_addressed: bool | None = None,
         framed: bool = False,
     ) -> None:
-        super().__init__(secret, salts, random, framed)
+        super().__init__(secret, salts, random, framed or secret.method.framed)
         self._addressed = reply_addressed
         self._last = ""
         self._targets: set[bytes] = set()

@@ -29,16 +29,16 @@ def framed(data: bytes) -> bool | None:
     """Whether a stream begins in gost's form; None when there is too little to tell.
 
     In gost's form the first chunk is the target alone, so its length must be that of the target.
+    Of its salts, one in 256 that arrives alone passes for a target.
     """
     if data[0] not in _KINDS:
         return True
     if len(data) < _DECIDES:
         try:
-            _, size = decode_address(data)
+            decode_address(data)
         except Truncated:
             return None
-        # a target alone, from a client that waits for the server; or a salt whose chunk is late
-        return False if size == len(data) or len(data) != _SALT else None
+        return False
     length = int.from_bytes(data[_SALT : _SALT + 2], "big") & LARGEST
     kind = data[_SALT + 2]
     sizes = {IPV4: 7, IPV6: 19, NAME: 4 + data[_SALT + 3]}
