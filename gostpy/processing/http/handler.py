@@ -82,10 +82,8 @@ class Handler:
         Args:    client: who has been let in on this connection before.
         Raises:  AuthFailed, Denied: it was refused, and told so.
         """
-        connects = head.method == "CONNECT"
         udp = head.get("x-gost-protocol") == "udp"
-        plain = head.scheme == "http" or (not head.scheme and _is_name(head.get("host")))
-        if head.method == "PRI" or not (connects or plain):
+        if head.method != "CONNECT" and not _is_plain(head):
             conn.sendall(self._answers.refusal(400, known=False))
             return None
         try:
@@ -167,11 +165,11 @@ class Handler:
 
 def _hidden_target(head: RequestHead) -> str:
     """The host in X-Gost-Target, else in Gost-Target; empty when there is no valid one."""
+    fields = head.fields
     for name in ("x-gost-target", "gost-target"):
-        text = head.get(name)
-        if text:
+        if name in fields:
             try:
-                return decode_name(text)
+                return decode_name(fields[name])
             except ProtocolError:
                 continue
     return ""
@@ -189,8 +187,11 @@ def _basic(text: str) -> tuple[str, str]:
     return (username, password) if colon else ("", "")
 
 
-def _is_name(host: str) -> bool:
-    """A bare DNS name: no port, not an IP."""
+def _is_plain(head: RequestHead) -> bool:
+    """A request that can be forwarded: for an http URL, or a host given as a bare DNS name."""
+    if head.scheme or head.method == "PRI":
+        return head.scheme == "http" and head.method != "PRI"
+    host = head.get("host")  # no port, not an IP
     return _NAME.fullmatch(host) is not None and len(host) <= 318 and not is_ip(host)
 
 
