@@ -15,6 +15,7 @@ from gevent.event import Event
 from compat.build.hooks import run_hooks
 from compat.build.logs import build_log
 from compat.build.world import World, build
+from compat.hints import why_not_listening
 from compat.settings import Settings, load_settings
 from gostpy.errors import ConfigError, GostError
 from gostpy.observe.log import Logger
@@ -70,7 +71,7 @@ class Node:
         world = self._build(self.settings, self.log)
         services = list(world.runtime.services.values())
         try:
-            _bind(services)
+            _bind(services, self.settings)
         except GostError:
             world.runtime.close()
             raise
@@ -142,7 +143,7 @@ class Node:
             log = build_log(settings.config.log)
             world = self._build(settings, log)
             try:
-                self._swap(world)
+                self._swap(world, settings)
             except BaseException:
                 world.runtime.close()
                 raise
@@ -155,7 +156,7 @@ class Node:
         log.info("config reloaded")
         return True
 
-    def _swap(self, world: World) -> None:
+    def _swap(self, world: World, settings: Settings) -> None:
         """Bind what is new, then replace, then close what is gone. Raises OSError, GostError."""
         assert self.world is not None
         before, after = self.world.runtime, world.runtime
@@ -170,7 +171,7 @@ class Node:
         for service in freed:
             service.close()
         try:
-            _bind(fresh)
+            _bind(fresh, settings)
         except (GostError, OSError):
             for service in freed:
                 service.listen()
@@ -198,7 +199,7 @@ def _port(service: Service) -> str:
     return str(service.key[1]).rpartition(":")[2]
 
 
-def _bind(services: Sequence[Service]) -> None:
+def _bind(services: Sequence[Service], settings: Settings) -> None:
     """Bind all or none. Raises ConfigError."""
     bound: list[Service] = []
     try:
@@ -206,11 +207,19 @@ def _bind(services: Sequence[Service]) -> None:
             service.listen()
             bound.append(service)
     except (GostError, OSError) as error:
-        for service in bound:
-            service.close()
-        if isinstance(error, OSError):
-            raise ConfigError(f"service {service.name}: {error.strerror or error}") from error
-        raise
+        for other in bound:
+            other.close()
+        raise _not_bound(service, settings, error) from error
+
+
+def _not_bound(service: Service, settings: Settings, error: Exception) -> ConfigError:
+    """The error of a listener with its place in the configuration."""
+    names = [item.name if item is not None else "" for item in settings.config.services or ()]
+    where = f"service {service.name}"
+    if service.name in names:
+        where = f"services[{names.index(service.name)}].addr"
+    message = why_not_listening(error, str(service.key[1]) if service.key else "")
+    return _placed(settings, ConfigError(message, where))
 
 
 def _up(service: Service) -> None:
@@ -261,6 +270,7 @@ def run_workers(workers: Sequence[Sequence[str]]) -> int:
     waiting = [gevent.spawn(_wait_child, child, over) for child in children]
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, over.set)
+    gevent.signal_handler(signal.SIGHUP, _pass_on, children)
     over.wait()
     for child in children:
         if child.poll() is None:
@@ -270,6 +280,13 @@ def run_workers(workers: Sequence[Sequence[str]]) -> int:
         if child.poll() is None:
             child.kill()
     return 1
+
+
+def _pass_on(children: Sequence[Any]) -> None:
+    """SIGHUP: every worker reloads."""
+    for child in children:
+        if child.poll() is None:
+            child.send_signal(signal.SIGHUP)
 
 
 def _wait_child(child: Any, over: Event) -> None:

@@ -36,7 +36,7 @@ class World:
     strict: bool = False
     runtime: Runtime = field(default_factory=Runtime)
     warnings: list[tuple[str, str]] = field(default_factory=list)
-    _known: dict[str, set[str]] = field(default_factory=dict)
+    _known: dict[str, dict[str, str]] = field(default_factory=dict)
     _references: list[tuple[str, str, str]] = field(default_factory=list)
     _common_tls: TLSSettings | None = None
 
@@ -61,9 +61,9 @@ class World:
         problems: list[Problem] = []
         made = parse(cls, metadata, strict=self.strict, problems=problems, **differing)
         spellings = differing.get("keys") or {}
-        known = self._known.setdefault(scope or where, set())
+        known = self._known.setdefault(scope or where, {})  # as compared -> as written
         for name, option in options_of(cls).items():
-            known.update(key.lower() for key in spellings.get(name, option.keys))
+            known.update((key.lower(), key) for key in spellings.get(name, option.keys))
         for problem in problems:
             if problem.message != "unknown option":
                 self.warn(f"{where}.{problem.key}", problem.message)
@@ -73,7 +73,7 @@ class World:
         """Warn of keys that no part of the scope owns."""
         if self.strict:
             return
-        known = self._known.get(scope, set())
+        known = self._known.get(scope, {})
         for key in metadata or {}:
             if str(key).lower() not in known:
                 self.warn(f"{where}.{key}", f"unknown option{_nearest(str(key), known)}")
@@ -122,11 +122,11 @@ class World:
         return server_settings(self.tls(config), self._common_tls)
 
 
-def _nearest(key: str, known: set[str]) -> str:
+def _nearest(key: str, known: Mapping[str, str]) -> str:
     import difflib
 
     close = difflib.get_close_matches(key.lower(), known, 1)
-    return f", did you mean {close[0]!r}?" if close else ""
+    return f", did you mean {known[close[0]]!r}?" if close else ""
 
 
 def build(config: Config, log: Log, *, strict: bool = False) -> World:

@@ -64,7 +64,8 @@ def resolve(host: str, port: int, kind: int = _socket.SOCK_STREAM) -> list[tuple
     try:
         found = get_hub().resolver.getaddrinfo(host, port, 0, kind)
     except (OSError, UnicodeError) as error:
-        raise DialFailed(f"cannot resolve {host!r}: {error}", address=host) from error
+        reason = getattr(error, "strerror", None) or error
+        raise DialFailed(f"cannot resolve {host!r}: {reason}", address=host) from error
     # IPv4 first, as gost prefers it
     found.sort(key=lambda entry: entry[0] != _socket.AF_INET)
     return [(entry[0], entry[4]) for entry in found]
@@ -96,10 +97,10 @@ def dial_tcp(address: str, options: SocketOptions = DEFAULT, *, timeout: float =
                 except OSError as error:
                     last = error
                     if local is not None and local.strict:
-                        break
-    except TimeoutError as error:
+                        raise
+    except OSError as error:
         last = error
-    reason = last.strerror if isinstance(last, OSError) and last.strerror else last
+    reason = getattr(last, "strerror", "") or last or "no local address of its family"
     raise DialFailed(f"dial {address}: {reason}", address=address) from last
 
 
@@ -182,11 +183,12 @@ class _Local:
 def local_addresses(options: SocketOptions, family: int) -> Iterator[_Local | None]:
     """The places to try to send from, in order; None means: let the system choose.
 
-    Raises OSError: an interface does not exist.
+    Raises OSError: an interface does not exist and either must be used or is the last.
     """
     if not options.interface:
         yield None
         return
+    missing: OSError | None = None
     for item in options.interface.split(","):
         name = item.strip()
         strict = name.endswith("!")
@@ -198,6 +200,12 @@ def local_addresses(options: SocketOptions, family: int) -> Iterator[_Local | No
             if literal == family:
                 yield _Local(family, name, "", strict)
             continue
-        if name not in {entry[1] for entry in _socket.if_nameindex()}:
-            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name)
-        yield _Local(family, "", name, strict)
+        if name in {entry[1] for entry in _socket.if_nameindex()}:
+            missing = None
+            yield _Local(family, "", name, strict)
+            continue
+        missing = OSError(errno.ENODEV, os.strerror(errno.ENODEV), name)
+        if strict:
+            break
+    if missing is not None:
+        raise missing

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import socket
 import struct
 from collections.abc import Callable
@@ -125,6 +126,14 @@ def echo(sock: socket.socket) -> None:
     while data := sock.recv(65536):
         sock.sendall(data)
     sock.shutdown(socket.SHUT_WR)
+
+
+def free_port() -> int:
+    """A port that is free now, outside of the range from which the system gives ports away."""
+    while True:
+        port = random.randrange(12000, 32000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def dial(address: int | tuple[str, int]) -> socket.socket:
