@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gevent import sleep
+
 from gostpy.errors import ConfigError, ConnectionClosed, ProtocolError
 from gostpy.net import timers
 from gostpy.net.conn import Conn
@@ -39,6 +41,9 @@ __all__ = ["BACKLOG", "Config", "Session"]
 
 BACKLOG = 1024
 """Streams that may wait to be accepted."""
+
+_BURST, _BURST_TIME = 64, 0.01
+"""Streams opened in so many seconds. gost's listeners drop those that find 128 others waiting."""
 
 _MAX_ID = 0xFFFFFFFF
 _MAX_WINDOW = 0x7FFFFFFF
@@ -101,6 +106,7 @@ class Session(MuxSession):
         self.max_frame_size = config.max_frame_size
         self._stream_type = _WindowedStream if config.version == 2 else _Stream
         self._next = 3 if client else 2
+        self._recent = 0  # streams opened in the last moment
         self._frames = FrameReader(config.version, self)
 
     def start(self) -> None:
@@ -113,13 +119,24 @@ class Session(MuxSession):
         return self._next > _MAX_ID or super().busy
 
     def open(self) -> Conn:
-        """A new stream. Raises ConnectionClosed: the session is gone or its ids are used up."""
+        """A new stream; waits a little if there were many just now.
+
+        Raises ConnectionClosed: the session is gone or its ids are used up.
+        """
+        while self._recent >= _BURST and self.alive:
+            sleep(_BURST_TIME)
         if not self.alive or self._next > _MAX_ID:
             raise ConnectionClosed(str(self.error or "session has no more stream ids"))
+        if not self._recent:
+            timers.after(_BURST_TIME, self._calm_down)
+        self._recent += 1
         stream = self._add(self._next)
         self._next += 2
         self.send(header(self.version, SYN, stream.id))
         return self.make_conn(stream)
+
+    def _calm_down(self) -> None:
+        self._recent = 0
 
     def _add(self, stream_id: int) -> _Stream:
         stream = self._stream_type(self, stream_id)

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.timeout(10)
 @pytest.fixture(autouse=True)
 def loop_runs():
     """Deadlines alone do not keep the loop running; a program has sockets to wait for."""
-    timer = gevent.get_hub().loop.timer(60)
+    loop = gevent.get_hub().loop
+    loop.update_now()  # it may not have run for long
+    timer = loop.timer(60)
     timer.start(lambda: None)
     yield
     timer.close()
@@ -55,6 +57,15 @@ def test_stream_ids(is_client, ids):
     for _ in ids:
         session.open()
     assert peer.written() == b"".join(header(1, SYN, number) for number in ids)
+
+
+def test_a_burst_of_streams_is_spread():
+    session, peer = client()
+    opening = gevent.spawn(lambda: [session.open() for _ in range(100)])
+    gevent.idle()
+    assert len(peer.written()) == 64 * 8
+    assert len(opening.get()) == 100
+    assert len(peer.written()) == 36 * 8
 
 
 def test_ids_run_out():

@@ -25,7 +25,9 @@ pytestmark = pytest.mark.timeout(10)
 @pytest.fixture(autouse=True)
 def loop_runs():
     """Deadlines alone do not keep the loop running; a program has sockets to wait for."""
-    timer = gevent.get_hub().loop.timer(60)
+    loop = gevent.get_hub().loop
+    loop.update_now()  # it may not have run for long
+    timer = loop.timer(60)
     timer.start(lambda: None)
     yield
     timer.close()
