@@ -99,10 +99,12 @@ def connect_websocket(
         raise HandshakeFailed("websocket: the server did not upgrade")
     if answer.get("sec-websocket-accept") != accept_key(key):
         raise HandshakeFailed("websocket: the server's Sec-WebSocket-Accept is wrong")
-    extensions = ",".join(answer.all("sec-websocket-extensions"))
-    if extensions.strip() and not compress:
-        raise HandshakeFailed("websocket: the server chose an extension that was not offered")
-    codec = WebSocket(True, answered(extensions))
+    deflate = None
+    if answer.get("sec-websocket-extensions"):
+        if not compress:
+            raise HandshakeFailed("websocket: the server chose an extension that was not offered")
+        deflate = answered(",".join(answer.all("sec-websocket-extensions")))
+    codec = WebSocket(True, deflate)
     conn.push(codec)
     return codec
 
@@ -197,19 +199,24 @@ def _check(conn: Conn, request: RequestHead, path: str) -> None:
         _refuse(conn, 404, "404 page not found\n")
         raise HandshakeFailed(f"websocket: nothing at {asked[:200]!r}")
     status, wrong = 400, ""
-    if not request.has_token("connection", "upgrade"):
+    if not _has(request, "connection", "upgrade"):
         wrong = "no upgrade in Connection"
-    elif not request.has_token("upgrade", "websocket"):
+    elif not _has(request, "upgrade", "websocket"):
         wrong = "no websocket in Upgrade"
     elif request.method != "GET":
         status, wrong = 405, "method is not GET"
-    elif not request.has_token("sec-websocket-version", "13"):
+    elif not _has(request, "sec-websocket-version", "13"):
         wrong = "version is not 13"
     elif not _is_key(request.get("sec-websocket-key")):
         wrong = "bad Sec-WebSocket-Key"
     if wrong:
         _refuse(conn, status, "Bad Request\n" if status == 400 else "Method Not Allowed\n")
         raise HandshakeFailed(f"websocket: not an upgrade: {wrong}")
+
+
+def _has(request: RequestHead, name: str, token: str) -> bool:
+    """The header lists the token; most often it is all that it says."""
+    return request.get(name).lower() == token or request.has_token(name, token)
 
 
 def _is_key(key: str) -> bool:
@@ -251,4 +258,4 @@ def client_source(request: RequestHead) -> str:
         or request.get("x-forwarded-for").partition(",")[0]
         or request.get("x-real-ip")
     ).strip()
-    return told if is_ip(told) and "%" not in told else ""
+    return told if told and is_ip(told) and "%" not in told else ""
