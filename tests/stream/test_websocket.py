@@ -9,7 +9,7 @@ from gevent.pywsgi import WSGIServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gostpy.errors import GostError, HandshakeFailed, ProtocolError
+from gostpy.errors import ConnectionClosed, GostError, HandshakeFailed, ProtocolError
 from gostpy.net.conn import Conn
 from gostpy.net.dial import dial_tcp
 from gostpy.net.endpoint import SocketEndpoint
@@ -388,3 +388,15 @@ def test_gevent_websocket_talks_to_us():
     conn.close()
     client.file.close()
     raw.close()
+
+
+def test_a_peer_that_pings_and_never_reads_is_dropped(monkeypatch):
+    monkeypatch.setattr("gostpy.net.conn.MOST_UNSENT", 50_000)
+    left, right, _, _ = accepted(UPGRADE)
+    flood = gevent.spawn(left.sendall, (b"\x89\xfd\0\0\0\0" + b"x" * 125) * 20000)
+    with pytest.raises(ConnectionClosed, match="does not read"):
+        right.recv()
+    assert right.endpoint.unsent < 200_000
+    flood.kill()
+    left.close(True)
+    right.close(True)
