@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Conn", "ConnInfo", "Sink", "format_address"]
 
 
+MOST_UNSENT = 4 << 20
+"""Bytes that may wait for a peer that makes codecs answer (pings) and does not read."""
+
+
 class Sink(Protocol):
     """Gets the decoded bytes of a conn in the relay phase. Runs on the hub; may not block."""
 
@@ -314,8 +318,10 @@ class Conn:
         data: Buffer = codec.take()
         for below in reversed(self.codecs[: self.codecs.index(codec)]):
             data = below.encode(data)
-        if len(data) and not self.closed:
-            self.endpoint.write(data)
+        if not len(data) or self.closed:
+            return
+        if not self.endpoint.write(data) and self.endpoint.unsent > MOST_UNSENT:
+            raise ConnectionClosed("the peer asks for answers and does not read them")
 
     def _send_last_words(self) -> None:
         """A codec could not decode: what it has to say about that (an alert, a close frame)."""

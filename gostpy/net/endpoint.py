@@ -90,6 +90,11 @@ class Endpoint:
         """Something written has not left yet."""
         raise NotImplementedError
 
+    @property
+    def unsent(self) -> int:
+        """How many bytes have been written and have not left, where that is known."""
+        return 0
+
     def shut(self) -> None:
         """End the outgoing direction after what was written has left."""
         raise NotImplementedError
@@ -208,6 +213,10 @@ class SocketEndpoint(Endpoint):
     @property
     def pending(self) -> bool:
         return self._out is not None
+
+    @property
+    def unsent(self) -> int:
+        return len(self._out) if self._out is not None else 0
 
     def write(self, data: Buffer) -> bool:
         out = self._out
