@@ -37,7 +37,7 @@ def main(
     try:
         return _main(arguments, environment, stdin)
     except FlagError as error:
-        _say(f"{error}\n{USAGE}")
+        _say(f"gostpy: {error} (gostpy -h lists the flags)")
         return 2
     except GostError as error:
         for one in getattr(error, "all", [error]):

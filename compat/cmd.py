@@ -118,11 +118,14 @@ def _note_scheme(
     if len(parts) > 2:
         problem = f"{url.scheme!r} has more than two parts, the defaults are used"
     elif len(parts) == 1 and parts[0] not in firsts and parts[0] not in seconds:
-        problem = f"{parts[0]!r} is not a known {first} or {second}, the defaults are used"
+        problem = f"{parts[0]!r} is not a known {first} or {second}"
+        problem += _instead(parts[0], firsts | seconds, "the defaults are")
     elif len(parts) == 2 and parts[0] not in firsts:
-        problem = f"{parts[0]!r} is not a known {first}, the default is used"
+        problem = f"{parts[0]!r} is not a known {first}"
+        problem += _instead(parts[0], firsts, "the default is")
     elif len(parts) == 2 and parts[1] not in seconds:
-        problem = f"{parts[1]!r} is not a known {second}, the default is used"
+        problem = f"{parts[1]!r} is not a known {second}"
+        problem += _instead(parts[1], seconds, "the default is")
     else:
         problem = ""
     if problem:
@@ -131,3 +134,11 @@ def _note_scheme(
         name = url.dropped[0].partition("=")[0]
         message = f"the query parameter {name!r} is malformed and ignored"
         made.warnings.append(ConfigWarning(message, position=Position(label)))
+
+
+def _instead(word: str, known: frozenset[str], used: str) -> str:
+    """The end of such a message: what happens, and what was probably meant."""
+    from difflib import get_close_matches
+
+    likely = get_close_matches(word.lower(), known, 1)
+    return f", {used} used" + (f"; did you mean {likely[0]!r}?" if likely else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -131,8 +130,10 @@ def _warnings(decoder: Decoder, document: Document) -> list[ConfigWarning]:
 
 def nearest(word: str, known: Any) -> str:
     """The known word that is most like ``word``, ignoring case; empty when none is."""
+    from difflib import get_close_matches
+
     spelled = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.6)
+    close = get_close_matches(word.lower(), spelled, n=1, cutoff=0.6)
     return spelled[close[0]] if close else ""
 
 

@@ -24,6 +24,7 @@ from gostpy.service import Service
 __all__ = ["Node", "run", "run_workers"]
 
 WORKER_VARIABLE = "_GOST_ID"
+_AWAKE = 3600.0
 
 
 def run(settings: Settings, started: Callable[[Node], None] | None = None) -> int:
@@ -70,6 +71,8 @@ class Node:
         """Build, bind and serve. Raises GostError: nothing is left bound."""
         world = self._build(self.settings, self.log)
         services = list(world.runtime.services.values())
+        if not services:
+            self.log.warn("the configuration has no services")
         try:
             _bind(services, self.settings)
         except GostError:
@@ -84,7 +87,8 @@ class Node:
 
     def wait(self) -> int:
         """Until stopped."""
-        self._stopped.wait()
+        while not self._stopped.wait(_AWAKE):
+            pass  # a loop without listeners and timers would end
         self.close()
         return self._status
 
@@ -215,10 +219,11 @@ def _bind(services: Sequence[Service], settings: Settings) -> None:
 def _not_bound(service: Service, settings: Settings, error: Exception) -> ConfigError:
     """The error of a listener with its place in the configuration."""
     names = [item.name if item is not None else "" for item in settings.config.services or ()]
-    where = f"service {service.name}"
-    if service.name in names:
-        where = f"services[{names.index(service.name)}].addr"
+    index = names.index(service.name) if service.name in names else -1
+    where = f"services[{index}].addr" if index >= 0 else f"service {service.name}"
     message = why_not_listening(error, str(service.key[1]) if service.key else "")
+    if index >= 0 and service.name != f"service-{index}":
+        message = f"{service.name}: {message}"
     return _placed(settings, ConfigError(message, where))
 
 

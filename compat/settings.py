@@ -117,7 +117,7 @@ def load_settings(
     _add_command(settings, made)
     config = settings.config
     if not config.services and not flags.api and config.api is None and _search(settings):
-        _add_file(settings, find_default(environment), stdin)
+        _add_file(settings, _default(flags, environment), stdin)
     _apply_environment(settings, environment)
     _apply_flags(settings.config, flags, settings.strict)
     return settings
@@ -132,6 +132,18 @@ def _search(settings: Settings) -> bool:
     if not given or not settings.strict:
         return not given
     return given[-1] == "-" or given[-1].startswith("{")
+
+
+def _default(flags: Flags, environment: Mapping[str, str]) -> str:
+    """The file to read when nothing else is given. Raises ConfigError."""
+    try:
+        return find_default(environment)
+    except ConfigError:
+        if not flags.extra:
+            raise
+        word = flags.extra[0]
+        message = f"{word!r} is no flag; to listen there write -L {word} (gostpy -h tells more)"
+        raise ConfigError(message) from None
 
 
 def _add_files(settings: Settings, stdin: Callable[[], bytes]) -> None:

@@ -84,7 +84,8 @@ def find_default(environment: Mapping[str, str]) -> str:
             if os.path.isfile(candidate):
                 return candidate
     raise ConfigError(
-        f"no service is given and there is no gost.yml in {', '.join(folders)} (see -h)"
+        "no service is given: try -L http://:8080, or -C FILE; "
+        f"there is no gost.yml in {', '.join(folders)} either (gostpy -h tells more)"
     )
 
 

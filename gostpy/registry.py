@@ -236,4 +236,8 @@ def unknown(kind: str, name: str, where: str) -> ConfigError:
     """The error for a name that cannot be used, by whether gost knows it."""
     if name in KNOWN[kind]:
         return ConfigError(f"{kind} {name!r} is a gost {kind} that gostpy does not have yet", where)
-    return ConfigError(f"unknown {kind}: {name}", where)
+    from difflib import get_close_matches
+
+    likely = get_close_matches(name.lower(), KNOWN[kind], 1)
+    guess = f", did you mean {likely[0]!r}?" if likely else ""
+    return ConfigError(f"unknown {kind} {name!r}{guess}", where)

@@ -169,9 +169,7 @@ def build_handler(
     try:
         return cls(options, context)
     except ConfigError as error:
-        if not error.where:
-            error.where = where
-        raise
+        raise _inside(error, where) from error.__cause__
 
 
 def build_connector(
@@ -199,6 +197,11 @@ def build_connector(
     try:
         return cls(options, context)
     except ConfigError as error:
-        if not error.where:
-            error.where = place
-        raise
+        raise _inside(error, place) from error.__cause__
+
+
+def _inside(error: ConfigError, where: str) -> ConfigError:
+    """The error with the whole path: parts know theirs from themselves on (``auth``)."""
+    if not error.where.startswith(where):
+        error.where = f"{where}.{error.where}" if error.where else where
+    return error

@@ -6,6 +6,7 @@ import _socket
 import contextlib
 import errno
 import os
+import stat
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -166,7 +167,10 @@ def listen_unix(path: str, accepted: Accepted, options: SocketOptions = DEFAULT)
 
 def _is_stale(path: str) -> bool:
     """A socket file that nobody listens on."""
-    if not os.path.exists(path):
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False  # somebody's file, not ours to remove
+    except OSError:
         return False
     probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:

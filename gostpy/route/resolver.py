@@ -12,11 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dns.edns
-import dns.exception
-import dns.message
-import dns.rcode
-import dns.rdatatype
 from gevent import spawn
 
 from gostpy.errors import ConfigError, GostError, ProtocolError, Truncated
@@ -121,6 +116,11 @@ class Resolver:
 
     def _query(self, server: NameServer, name: str, family: str) -> tuple[tuple[str, ...], float]:
         """(addresses, seconds they may be kept). Raises ProtocolError, OSError."""
+        import dns.edns  # a tenth of a second that a start without resolvers does not need
+        import dns.exception
+        import dns.message
+        import dns.rdatatype
+
         try:
             query = dns.message.make_query(name, family)
         except dns.exception.DNSException as error:

@@ -34,7 +34,8 @@ def test_bad_flags(arguments: list[str], command: Any) -> None:
         parse_flags(arguments)
     result = command(*arguments)
     assert result.status == 2
-    assert "Usage: gostpy" in result.errors
+    assert "gostpy -h" in result.errors
+    assert result.errors.count("\n") == 1
     assert result.output == ""
 
 
