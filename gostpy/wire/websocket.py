@@ -140,6 +140,10 @@ class WebSocket(Codec):
             self._part = b""
         view = data if type(data) is memoryview else memoryview(data)
         size = len(view)
+        if size > 1 and view[0] == _FIN | _BINARY and not (self._left or self._open or self.ended):
+            whole = self._whole(view, size)
+            if whole is not None:
+                return whole
         position = 0
         pieces: list[Buffer] = []
         while position < size and not self.ended:
@@ -167,6 +171,25 @@ class WebSocket(Codec):
         if len(pieces) == 1:
             return pieces[0]
         return b"".join(pieces)
+
+    def _whole(self, view: memoryview, size: int) -> Buffer | None:
+        """The payload when the view is exactly one binary message, as it most often is."""
+        length = view[1]
+        if not self._client:
+            length -= _MASKED
+        if not 0 <= length < 127:
+            return None
+        at = 2
+        if length == 126:
+            if size < 4:
+                return None
+            length = view[2] << 8 | view[3]
+            at = 4
+        if self._client:
+            return view[at:] if at + length == size else None
+        if at + 4 + length != size:
+            return None
+        return apply_mask(view[at + 4 :], bytes(view[at : at + 4]))
 
     def _begin(self, view: memoryview, position: int, size: int, pieces: list[Buffer]) -> int:
         """Read a frame's header, and all of a control frame.
