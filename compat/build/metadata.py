@@ -7,7 +7,7 @@ from typing import Any
 
 from gostpy.options import opt
 
-__all__ = ["ChainOptions", "HopOptions", "NodeOptions", "ServiceOptions"]
+__all__ = ["ChainOptions", "HandlerOptions", "HopOptions", "NodeOptions", "ServiceOptions"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,15 @@ class ServiceOptions(SocketMetadata):
         "", "limiter.scope", choices=("", "service", "conn"), doc="Use one scope of the limiter."
     )
     labels: dict[str, Any] = opt({}, "labels", since="3.3", doc="Labels on records and log lines.")
+
+
+@dataclass(frozen=True)
+class HandlerOptions:
+    """What every handler takes besides its own options."""
+
+    skip_auth: tuple[Any, ...] = opt(
+        (), "skipauth", since="3.3", doc="Addresses of clients that need no login."
+    )
 
 
 @dataclass(frozen=True)

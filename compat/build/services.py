@@ -6,17 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from compat.build.logs import service_log
-from compat.build.metadata import ServiceOptions
+from compat.build.metadata import HandlerOptions, ServiceOptions
 from compat.build.nodes import build_chain_group, build_forward_node, build_selector
 from compat.build.parts import build_handler, build_listener, credentials
 from compat.build.policies import authenticator
 from compat.build.rules import admission_rule, hosts_and_resolver, service_bypass, together
+from compat.build.skipauth import addresses, skipping_login
 from compat.build.world import World
 from compat.schema import ForwarderConfig, HandlerConfig, ListenerConfig, ServiceConfig
 from gostpy.errors import ConfigError, LimitExceeded
 from gostpy.guard.meter import Counter, Meter
 from gostpy.guard.points import GuardPoints
-from gostpy.interfaces import Context, Log
+from gostpy.interfaces import Context, Handler, Log
 from gostpy.interfaces import Hop as HopLike
 from gostpy.net.sockopt import SocketOptions
 from gostpy.processing.context import HandlerContext
@@ -98,14 +99,7 @@ class _Builder:
         listener, key = build_listener(
             world, self.listener, context, guards, f"{where}.listener", where
         )
-        handler = build_handler(
-            world,
-            self.handler.type or "auto",
-            self.handler.metadata,
-            self._handler_context(),
-            f"{where}.handler",
-            where,
-        )
+        handler = self._handler()
         for part, metadata in (
             ("handler", self.handler.metadata),
             ("listener", self.listener.metadata),
@@ -199,6 +193,17 @@ class _Builder:
         )
 
     # -- handler ---------------------------------------------------------------------------------
+
+    def _handler(self) -> Handler:
+        world, where = self.world, f"{self.where}.handler"
+        name, metadata = self.handler.type or "auto", self.handler.metadata
+        options = world.options(HandlerOptions, metadata, f"{where}.metadata", scope=self.where)
+
+        def make(context: HandlerContext) -> Handler:
+            made: Handler = build_handler(world, name, metadata, context, where, self.where)
+            return made
+
+        return skipping_login(make, self._handler_context(), addresses(options.skip_auth))
 
     def _handler_context(self) -> HandlerContext:
         world, where, config, handler = self.world, self.where, self.config, self.handler

@@ -172,19 +172,16 @@ def fetch(address: int | tuple[str, int]) -> str:
 def socks(proxy: int, host: str, port: int, *, user: str = "") -> socket.socket:
     """A conn through a SOCKS 5 proxy. Raises ConnectionError with the reply code."""
     sock = dial(proxy)
-    if user:
+    sock.sendall(b"\x05\x02\x00\x02" if user else b"\x05\x01\x00")
+    method = read_exact(sock, 2)[1]
+    if method == 255:
+        raise ConnectionError("method refused")
+    if method == 2:
         name, _, password = user.partition(":")
-        sock.sendall(b"\x05\x01\x02")
-        if read_exact(sock, 2) != b"\x05\x02":
-            raise ConnectionError("method refused")
         fields = [bytes([len(text)]) + text.encode() for text in (name, password)]
         sock.sendall(b"\x01" + b"".join(fields))
         if read_exact(sock, 2)[1]:
             raise ConnectionError("login refused")
-    else:
-        sock.sendall(b"\x05\x01\x00")
-        if read_exact(sock, 2) != b"\x05\x00":
-            raise ConnectionError("method refused")
     sock.sendall(b"\x05\x01\x00\x03" + bytes([len(host)]) + host.encode() + struct.pack(">H", port))
     reply = read_exact(sock, 4)
     if reply[1]:

@@ -72,6 +72,23 @@ def test_password_is_never_logged(stage: Stage) -> None:
     assert "s3cret" not in running.log_path.read_text()
 
 
+SKIPPED = [
+    pytest.param("127.0.0.1", "in", id="address"),
+    pytest.param("'10.0.0.1, 127.0.0.0/8'", "in", id="text-with-commas"),
+    pytest.param("[10.0.0.1]", "refused: login refused", id="another"),
+]
+
+
+@pytest.mark.parametrize(("clients", "answer"), SKIPPED)
+def test_clients_that_need_no_login(stage: Stage, clients: str, answer: str) -> None:
+    handler = f"auther: a, metadata: {{skipauth: {clients}}}"
+    running = stage.run(proxy(handler, "", USERS))
+    target = stage.greeter("in")
+    assert ask(running.port("in"), "127.0.0.1", target) == answer
+    assert ask(running.port("in"), "127.0.0.1", target, user="ann:pw") == "in"
+    assert not running.messages("warning")
+
+
 # -- who may come, and where to ------------------------------------------------------------------
 
 ADMISSIONS = [
