@@ -35,7 +35,7 @@ setup(
     install_requires=[
         "gevent>=24.10",
         "gevent-websocket>=0.10.1",
-        "cryptography>=43",
+        "cryptography>=47",
         "PyNaCl>=1.5",
         "ruamel.yaml>=0.18",
         "dnspython>=2.6",

@@ -23,6 +23,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from nacl.bindings import (
+    crypto_aead_xchacha20poly1305_ietf_decrypt as _xchacha_decrypt,
+)
+from nacl.bindings import (
+    crypto_aead_xchacha20poly1305_ietf_encrypt as _xchacha_encrypt,
+)
+from nacl.exceptions import CryptoError
 
 from gostpy.errors import ConfigError, MissingExtra
 from gostpy.wire.codec import Buffer
@@ -50,16 +57,11 @@ class XChaCha20Poly1305:
         self._key = bytes(key)
 
     def encrypt(self, nonce: bytes, data: Buffer, associated_data: None) -> bytes:
-        from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt as encrypt
-
-        return encrypt(bytes(data), None, nonce, self._key)
+        return _xchacha_encrypt(bytes(data), None, nonce, self._key)
 
     def decrypt(self, nonce: bytes, data: Buffer, associated_data: None) -> bytes:
-        from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt as decrypt
-        from nacl.exceptions import CryptoError
-
         try:
-            return decrypt(bytes(data), None, nonce, self._key)
+            return _xchacha_decrypt(bytes(data), None, nonce, self._key)
         except CryptoError:
             raise InvalidTag from None
 
@@ -162,18 +164,18 @@ def secret(name: str, password: str, where: str = "") -> Secret:
             raise ConfigError("a Shadowsocks method and password are needed", where)
         known = ", ".join(METHODS)
         raise ConfigError(f"Shadowsocks method {name!r} is not supported; known: {known}", where)
-    if method.cipher is XChaCha20Poly1305:
-        _need("nacl", "xchacha", method.name, where)
     if method.edition == "none":
         return Secret(method, (b"",))
     if method.edition == "classic":
         return Secret(method, (_bytes_to_key(password, method.key_size),))
-    _need("blake3", "ss2022", method.name, where)
+    try:
+        import blake3  # noqa: F401
+    except ImportError:
+        raise MissingExtra("ss2022", f"Shadowsocks method {method.name}", where) from None
     keys = tuple(decode_key(method, part, where) for part in password.split(":"))
     if method.cipher is ChaCha20Poly1305:
         if len(keys) > 1:
             raise ConfigError(f"{method.name} has no identity keys", where)
-        _need("nacl", "ss2022", method.name, where)
     return Secret(method, keys)
 
 
@@ -190,13 +192,6 @@ def decode_key(method: Method, text: str, where: str = "") -> bytes:
             f"the key for {method.name} has {len(key)} bytes, expected {method.key_size}", where
         )
     return key
-
-
-def _need(module: str, extra: str, feature: str, where: str) -> None:
-    try:
-        __import__(module)
-    except ImportError:
-        raise MissingExtra(extra, f"Shadowsocks method {feature}", where) from None
 
 
 def _bytes_to_key(password: str, size: int) -> bytes:
