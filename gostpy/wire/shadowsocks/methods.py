@@ -24,10 +24,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nacl.bindings import (
-    crypto_aead_xchacha20poly1305_ietf_decrypt as _xchacha_decrypt,
-)
-from nacl.bindings import (
-    crypto_aead_xchacha20poly1305_ietf_encrypt as _xchacha_encrypt,
+    crypto_aead_xchacha20poly1305_ietf_decrypt,
+    crypto_aead_xchacha20poly1305_ietf_encrypt,
 )
 from nacl.exceptions import CryptoError
 
@@ -57,11 +55,11 @@ class XChaCha20Poly1305:
         self._key = bytes(key)
 
     def encrypt(self, nonce: bytes, data: Buffer, associated_data: None) -> bytes:
-        return _xchacha_encrypt(bytes(data), None, nonce, self._key)
+        return crypto_aead_xchacha20poly1305_ietf_encrypt(bytes(data), None, nonce, self._key)
 
     def decrypt(self, nonce: bytes, data: Buffer, associated_data: None) -> bytes:
         try:
-            return _xchacha_decrypt(bytes(data), None, nonce, self._key)
+            return crypto_aead_xchacha20poly1305_ietf_decrypt(bytes(data), None, nonce, self._key)
         except CryptoError:
             raise InvalidTag from None
 
@@ -173,9 +171,8 @@ def secret(name: str, password: str, where: str = "") -> Secret:
     except ImportError:
         raise MissingExtra("ss2022", f"Shadowsocks method {method.name}", where) from None
     keys = tuple(decode_key(method, part, where) for part in password.split(":"))
-    if method.cipher is ChaCha20Poly1305:
-        if len(keys) > 1:
-            raise ConfigError(f"{method.name} has no identity keys", where)
+    if method.cipher is ChaCha20Poly1305 and len(keys) > 1:
+        raise ConfigError(f"{method.name} has no identity keys", where)
     return Secret(method, keys)
 
 
