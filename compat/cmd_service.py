@@ -6,7 +6,7 @@ parsed as a URL, so it may be a name, a range or empty.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import copy
 from typing import Any
 
 from compat.cmd_params import Lists, Params, credentials, selector, user_info
@@ -91,17 +91,14 @@ def parse_service(url: URL, *, strict: bool, prefix: str) -> list[ServiceConfig]
 
 def _own_copy(service: ServiceConfig) -> None:
     """Give a service of a range objects of its own; in 3.2.6 all of a range share one set."""
-    handler, listener = service.handler, service.listener
+    handler, listener = copy(service.handler), copy(service.listener)
     assert handler is not None
     assert listener is not None
-    auth = handler.auth and replace(handler.auth)
-    service.handler = replace(handler, auth=auth, metadata=dict(handler.metadata or {}))
-    service.listener = replace(
-        listener,
-        auth=listener.auth and replace(listener.auth),
-        tls=listener.tls and replace(listener.tls),
-        metadata=dict(listener.metadata or {}),
-    )
+    handler.auth = copy(handler.auth)
+    handler.metadata = dict(handler.metadata or {})
+    listener.auth, listener.tls = copy(listener.auth), copy(listener.tls)
+    listener.metadata = dict(listener.metadata or {})
+    service.handler, service.listener = handler, listener
     service.metadata = dict(service.metadata or {})
 
 

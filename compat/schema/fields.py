@@ -3,8 +3,7 @@
 A configuration object is a dataclass whose fields are made by the functions below, one line per
 key. Decoding, printing, error messages and the reference page all follow from that line::
 
-    @dataclass(slots=True, kw_only=True, repr=False, eq=False)
-    class FileLoader(ConfigObject):
+        class FileLoader(ConfigObject):
         path: str = text("path", always=True)
 
 Keys are the spellings of YAML output. Missing is None, ``""``, 0 or False.
@@ -12,10 +11,9 @@ Keys are the spellings of YAML output. Missing is None, ``""``, 0 or False.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, dataclass_transform
 
 from compat.values import Duration
 
@@ -68,13 +66,28 @@ class Field:
     doc: str = ""
 
 
+@dataclass_transform(kw_only_default=True)
 class ConfigObject:
-    """Base of all configuration objects: equality, and a ``repr`` that hides secrets.
+    """Base of all configuration objects: keyword arguments, equality, a ``repr`` without secrets.
 
-    The dataclasses do not make these methods themselves; 69 classes would feel it at start-up.
+    What a dataclass does, but without compiling methods for each of 69 classes at start-up. A
+    missing value is the class's own attribute.
     """
 
-    __slots__ = ()
+    def __init_subclass__(cls) -> None:
+        declared = {}
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, _Declared):
+                declared[name] = value
+                setattr(cls, name, value.default)
+        _DECLARED[cls] = declared
+
+    def __init__(self, **values: Any) -> None:
+        declared = _DECLARED[type(self)]
+        for name, value in values.items():
+            if name not in declared:
+                raise TypeError(f"{type(self).__name__} has no field {name!r}")
+            setattr(self, name, value)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -95,13 +108,24 @@ class ConfigObject:
 
 
 _SECRETS = frozenset({"password", "token"})
+_DECLARED: dict[type[Any], dict[str, _Declared]] = {}
 _FIELDS: dict[type[Any], tuple[Field, ...]] = {}
 _KEYS: dict[type[Any], dict[str, Field]] = {}
 
 
+class _Declared:
+    """What a class body holds for a field until the class is made."""
+
+    __slots__ = ("default", "facts")
+
+    def __init__(self, default: Any, facts: dict[str, Any]) -> None:
+        self.default = default
+        self.facts = facts
+
+
 def _declare(kind: str, default: Any, key: str, cls: type[Any] | None, **more: Any) -> Any:
-    declared = {"key": key, "json": more.pop("json", "") or key, "kind": kind, "cls": cls, **more}
-    return field(default=default, metadata={"declared": declared})
+    facts = {"key": key, "json": more.pop("json", "") or key, "kind": kind, "cls": cls, **more}
+    return _Declared(default, facts)
 
 
 def text(key: str, **more: Any) -> Any:
@@ -163,8 +187,9 @@ def fields_of(cls: type[Any]) -> tuple[Field, ...]:
     """The declarations of a configuration class, in the order of output."""
     found = _FIELDS.get(cls)
     if found is None:
-        declared = ((f.name, f.metadata["declared"]) for f in dataclasses.fields(cls))
-        found = _FIELDS[cls] = tuple(Field(name=name, **more) for name, more in declared)
+        found = _FIELDS[cls] = tuple(
+            Field(name=name, **declared.facts) for name, declared in _DECLARED[cls].items()
+        )
     return found
 
 

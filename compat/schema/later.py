@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from compat.schema.fields import ConfigObject, flag, integer, one, span, text
 from compat.schema.sections import PluginConfig
 from compat.values import Duration
@@ -20,7 +18,6 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class RewriterConfig(ConfigObject):
     """A plugin that rewrites bodies."""
 
@@ -28,7 +25,6 @@ class RewriterConfig(ConfigObject):
     plugin: PluginConfig | None = one("plugin", PluginConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class MemoryCache(ConfigObject):
     """A cache in memory."""
 
@@ -39,7 +35,6 @@ class MemoryCache(ConfigObject):
     eviction: str = text("eviction", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class RedisCache(ConfigObject):
     """A cache in Redis."""
 
@@ -51,7 +46,6 @@ class RedisCache(ConfigObject):
     key: str = text("key", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CacheConfig(ConfigObject):
     """A response cache."""
 
@@ -60,7 +54,6 @@ class CacheConfig(ConfigObject):
     redis: RedisCache | None = one("redis", RedisCache, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class QuotaRedisConfig(ConfigObject):
     """A quota counter in Redis."""
 
@@ -71,7 +64,6 @@ class QuotaRedisConfig(ConfigObject):
     key: str = text("key", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class QuotaStoreConfig(ConfigObject):
     """Where a quota counter is kept."""
 
@@ -80,7 +72,6 @@ class QuotaStoreConfig(ConfigObject):
     redis: QuotaRedisConfig | None = one("redis", QuotaRedisConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class QuotaStatus(ConfigObject):
     """State of a quota, read-only."""
 
@@ -94,7 +85,6 @@ class QuotaStatus(ConfigObject):
     direction: str = text("direction", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class QuotaConfig(ConfigObject):
     """A persistent traffic quota."""
 

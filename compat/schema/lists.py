@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from compat.schema.fields import ConfigObject, flag, headers, integer, many, one, span, text, texts
 from compat.schema.sections import (
     AuthConfig,
@@ -38,7 +36,6 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class AutherConfig(ConfigObject):
     """Users and their passwords."""
 
@@ -51,7 +48,6 @@ class AutherConfig(ConfigObject):
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class AdmissionConfig(ConfigObject):
     """Which clients may connect."""
 
@@ -66,7 +62,6 @@ class AdmissionConfig(ConfigObject):
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class BypassConfig(ConfigObject):
     """Which targets are skipped or refused."""
 
@@ -82,7 +77,6 @@ class BypassConfig(ConfigObject):
     network: str = text("network", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class NameserverConfig(ConfigObject):
     """One name server."""
 
@@ -102,7 +96,6 @@ class NameserverConfig(ConfigObject):
     only: str = text("only", doc="one of ip4, ipv4, ip6, ipv6; overrides prefer")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ResolverConfig(ConfigObject):
     """Name servers asked in order."""
 
@@ -111,7 +104,6 @@ class ResolverConfig(ConfigObject):
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HostMappingConfig(ConfigObject):
     """One address and its names."""
 
@@ -120,7 +112,6 @@ class HostMappingConfig(ConfigObject):
     aliases: list[str] | None = texts("aliases")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HostsConfig(ConfigObject):
     """A table of names."""
 
@@ -133,7 +124,6 @@ class HostsConfig(ConfigObject):
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class IngressRuleConfig(ConfigObject):
     """Where requests for one host name go."""
 
@@ -141,7 +131,6 @@ class IngressRuleConfig(ConfigObject):
     endpoint: str = text("endpoint", always=True)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class IngressConfig(ConfigObject):
     """Host names and tunnel endpoints."""
 
@@ -154,7 +143,6 @@ class IngressConfig(ConfigObject):
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class SDConfig(ConfigObject):
     """Service discovery by a plugin."""
 
@@ -162,7 +150,6 @@ class SDConfig(ConfigObject):
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class RouterRouteConfig(ConfigObject):
     """One route."""
 
@@ -171,7 +158,6 @@ class RouterRouteConfig(ConfigObject):
     gateway: str = text("gateway", always=True)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class RouterConfig(ConfigObject):
     """A routing table."""
 
@@ -184,7 +170,6 @@ class RouterConfig(ConfigObject):
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class FileRecorder(ConfigObject):
     """Records appended to a file."""
 
@@ -195,7 +180,6 @@ class FileRecorder(ConfigObject):
     rotation: LogRotationConfig | None = one("rotation", LogRotationConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class TCPRecorder(ConfigObject):
     """Records sent over TCP."""
 
@@ -203,7 +187,6 @@ class TCPRecorder(ConfigObject):
     timeout: Duration = span("timeout", always=True)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HTTPRecorder(ConfigObject):
     """Records posted over HTTP."""
 
@@ -217,7 +200,6 @@ class HTTPRecorder(ConfigObject):
     header: dict[str, str] | None = headers("header")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class RedisRecorder(ConfigObject):
     """Records written to Redis."""
 
@@ -229,7 +211,6 @@ class RedisRecorder(ConfigObject):
     type: str = text("type", doc="one of set (default), list, sset")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class RecorderConfig(ConfigObject):
     """A place for records."""
 
@@ -243,7 +224,6 @@ class RecorderConfig(ConfigObject):
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class LimiterConfig(ConfigObject):
     """Traffic, connection or rate limits."""
 
@@ -256,7 +236,6 @@ class LimiterConfig(ConfigObject):
     plugin: PluginConfig | None = one("plugin", PluginConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ObserverConfig(ConfigObject):
     """A plugin that is told about status and traffic."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from compat.schema.fields import (
@@ -54,7 +53,6 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HTTPURLRewriteConfig(ConfigObject):
     """One rewrite of request paths."""
 
@@ -62,7 +60,6 @@ class HTTPURLRewriteConfig(ConfigObject):
     replacement: str = text("replacement", json="Replacement", always=True)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HTTPBodyRewriteConfig(ConfigObject):
     """One rewrite of bodies."""
 
@@ -78,7 +75,6 @@ class HTTPBodyRewriteConfig(ConfigObject):
     max_chunk_size: int = integer("maxChunkSize", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HTTPNodeConfig(ConfigObject):
     """What is changed in HTTP requests and responses of a node."""
 
@@ -103,7 +99,6 @@ class HTTPNodeConfig(ConfigObject):
     fail_codes: str = text("failCodes", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class NodeFilterConfig(ConfigObject):
     """Legacy choice of a node by protocol, host and path."""
 
@@ -112,7 +107,6 @@ class NodeFilterConfig(ConfigObject):
     path: str = text("path")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class NodeMatcherConfig(ConfigObject):
     """The rule that requests for a node must match."""
 
@@ -123,7 +117,6 @@ class NodeMatcherConfig(ConfigObject):
     )
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class TLSNodeConfig(ConfigObject):
     """TLS towards a forwarding target."""
 
@@ -132,7 +125,6 @@ class TLSNodeConfig(ConfigObject):
     options: TLSOptions | None = one("options", TLSOptions)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ProbeConfig(ConfigObject):
     """A health check."""
 
@@ -147,7 +139,6 @@ class ProbeConfig(ConfigObject):
     command: str = text("command", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class DialerConfig(ConfigObject):
     """How bytes travel to a node."""
 
@@ -157,7 +148,6 @@ class DialerConfig(ConfigObject):
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ConnectorConfig(ConfigObject):
     """What is asked of a node."""
 
@@ -167,7 +157,6 @@ class ConnectorConfig(ConfigObject):
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class NodeConfig(ConfigObject):
     """One proxy on the way out."""
 
@@ -191,7 +180,6 @@ class NodeConfig(ConfigObject):
     probe: ProbeConfig | None = one("probe", ProbeConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HopConfig(ConfigObject):
     """A set of nodes of which one is used."""
 
@@ -214,7 +202,6 @@ class HopConfig(ConfigObject):
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ChainConfig(ConfigObject):
     """Hops in order."""
 
@@ -223,7 +210,6 @@ class ChainConfig(ConfigObject):
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ChainGroupEntry(ConfigObject):
     """A chain of a group with its conditions."""
 
@@ -232,7 +218,6 @@ class ChainGroupEntry(ConfigObject):
     probe: ProbeConfig | None = one("probe", ProbeConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ChainGroupConfig(ConfigObject):
     """Chains of which one is picked for each dial."""
 
@@ -240,7 +225,6 @@ class ChainGroupConfig(ConfigObject):
     selector: SelectorConfig | None = one("selector", SelectorConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ForwardNodeConfig(ConfigObject):
     """A forwarding target."""
 
@@ -261,7 +245,6 @@ class ForwardNodeConfig(ConfigObject):
     probe: ProbeConfig | None = one("probe", ProbeConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ForwardHopConfig(ConfigObject):
     """A hop of a group with its conditions."""
 
@@ -270,7 +253,6 @@ class ForwardHopConfig(ConfigObject):
     probe: ProbeConfig | None = one("probe", ProbeConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ForwardHopGroupConfig(ConfigObject):
     """Hops of which one is picked."""
 
@@ -278,7 +260,6 @@ class ForwardHopGroupConfig(ConfigObject):
     selector: SelectorConfig | None = one("selector", SelectorConfig, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ForwarderConfig(ConfigObject):
     """The targets of a forwarding service."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from compat.schema.fields import ConfigObject, many, one
 from compat.schema.later import CacheConfig, QuotaConfig, RewriterConfig
 from compat.schema.lists import (
@@ -35,7 +33,6 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Config(ConfigObject):
     """The root object of a configuration."""
 

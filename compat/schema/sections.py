@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from compat.schema.fields import ConfigObject, flag, integer, one, span, text, texts
 from compat.values import Duration
 
@@ -26,7 +24,6 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class LogRotationConfig(ConfigObject):
     """When a log file is set aside."""
 
@@ -37,7 +34,6 @@ class LogRotationConfig(ConfigObject):
     compress: bool = flag("compress", doc="gzip old files")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class LogConfig(ConfigObject):
     """Where log lines go, from which level on, in which format."""
 
@@ -55,7 +51,6 @@ class LogConfig(ConfigObject):
     rotation: LogRotationConfig | None = one("rotation", LogRotationConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class LoggerConfig(ConfigObject):
     """A named log."""
 
@@ -63,14 +58,12 @@ class LoggerConfig(ConfigObject):
     log: LogConfig | None = one("log", LogConfig)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ProfilingConfig(ConfigObject):
     """The profiling endpoint."""
 
     addr: str = text("addr", always=True, doc="default :6060; net/http/pprof on /debug/pprof/")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class AuthConfig(ConfigObject):
     """A user and password."""
 
@@ -83,7 +76,6 @@ class AuthConfig(ConfigObject):
     )
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class APIConfig(ConfigObject):
     """The web API."""
 
@@ -96,7 +88,6 @@ class APIConfig(ConfigObject):
     auther: str = text("auther")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class MetricsConfig(ConfigObject):
     """The metrics endpoint."""
 
@@ -108,7 +99,6 @@ class MetricsConfig(ConfigObject):
     auther: str = text("auther")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class TLSOptions(ConfigObject):
     """TLS versions, cipher suites and ALPN."""
 
@@ -118,7 +108,6 @@ class TLSOptions(ConfigObject):
     alpn: list[str] | None = texts("alpn")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class TLSConfig(ConfigObject):
     """Certificates and TLS settings of one side."""
 
@@ -135,7 +124,6 @@ class TLSConfig(ConfigObject):
     server_names: list[str] | None = texts("serverNames", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class PluginConfig(ConfigObject):
     """A list kept by another program."""
 
@@ -155,14 +143,12 @@ class PluginConfig(ConfigObject):
     )
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class FileLoader(ConfigObject):
     """A list kept in a file."""
 
     path: str = text("path", always=True)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class RedisLoader(ConfigObject):
     """A list kept in Redis."""
 
@@ -174,7 +160,6 @@ class RedisLoader(ConfigObject):
     type: str = text("type", doc="see loaders.redis_types")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HTTPLoader(ConfigObject):
     """A list fetched over HTTP."""
 
@@ -182,7 +167,6 @@ class HTTPLoader(ConfigObject):
     timeout: Duration = span("timeout")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class SelectorConfig(ConfigObject):
     """How one of several nodes or chains is picked."""
 
@@ -194,7 +178,6 @@ class SelectorConfig(ConfigObject):
     max_latency: Duration = span("maxLatency", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class SockOptsConfig(ConfigObject):
     """Legacy socket options."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from compat.schema.fields import ConfigObject, flag, integer, many, one, table, text, texts, values
@@ -21,7 +20,6 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ListenerConfig(ConfigObject):
     """How bytes travel to a service."""
 
@@ -35,7 +33,6 @@ class ListenerConfig(ConfigObject):
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class HandlerConfig(ConfigObject):
     """What is asked of a service."""
 
@@ -52,7 +49,6 @@ class HandlerConfig(ConfigObject):
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class RecorderObject(ConfigObject):
     """What a service records, and where."""
 
@@ -61,7 +57,6 @@ class RecorderObject(ConfigObject):
     metadata: dict[str, Any] | None = table("metadata")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ServiceEvent(ConfigObject):
     """One event of a service."""
 
@@ -69,7 +64,6 @@ class ServiceEvent(ConfigObject):
     msg: str = text("msg", always=True)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ServiceStats(ConfigObject):
     """Counters of a service."""
 
@@ -80,7 +74,6 @@ class ServiceStats(ConfigObject):
     output_bytes: int = integer("outputBytes", always=True)
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ServiceQuota(ConfigObject):
     """State of a quota at a service."""
 
@@ -95,7 +88,6 @@ class ServiceQuota(ConfigObject):
     direction: str = text("direction", since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ServiceStatus(ConfigObject):
     """State of a service, read-only."""
 
@@ -107,7 +99,6 @@ class ServiceStatus(ConfigObject):
     quotas: list[ServiceQuota | None] | None = many("quotas", ServiceQuota, since="3.3")
 
 
-@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class ServiceConfig(ConfigObject):
     """One listener and its handler."""
 
