@@ -11,6 +11,7 @@ version = re.search(r'__version__ = "([^"]+)"', (here / "gostpy/__init__.py").re
 # protocols whose libraries only some users need
 extras = {
     "ss2022": ["blake3>=1.0"],
+    "xchacha": ["PyNaCl>=1.5"],
 }
 extras["all"] = sorted({requirement for group in extras.values() for requirement in group})
 extras["test"] = [
@@ -29,9 +30,11 @@ setup(
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
+    license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["gostpy", "gostpy.*", "compat", "compat.*"]),
     package_data={"gostpy": ["py.typed"]},
+    zip_safe=False,
     install_requires=[
         "gevent>=24.10",
         "gevent-websocket>=0.10.1",
