@@ -22,7 +22,7 @@ from gostpy.net.conn import Conn
 from gostpy.net.timers import timeout
 from gostpy.options import no_effect, opt
 from gostpy.processing.context import HandlerContext
-from gostpy.processing.sniffing import SniffingOptions
+from gostpy.processing.sniffing import SniffingOptions, relay_for
 from gostpy.wire.address import encode_address, read_address
 from gostpy.wire.shadowsocks import (
     SaltFilter,
@@ -203,6 +203,7 @@ class Handler:
         self.options = options
         self.context = context
         self._server = Server(context.auth, options, options.read_timeout, not context.strict)
+        self._relay = relay_for(options, context, options.read_timeout)
 
     def handle(self, conn: Any) -> None:
         """Serve one request. Raises Rejected, ProtocolError, RouteError, OSError."""
@@ -215,7 +216,7 @@ class Handler:
         if self.options.hash == "host":
             request.hash_source = address
         context.check_bypass(request)
-        context.relay(conn, context.dial(request), request)
+        self._relay(conn, context.dial(request), request)
 
 
 class Connector:
