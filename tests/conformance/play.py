@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -18,24 +19,32 @@ from typing import Any
 
 import gevent
 
+from tests.conformance.clients import Entry
 from tests.conformance.scenario import Cell, Scenario, assignments
 from tests.conformance.targets import Targets
-from tests.conformance.traffic import TARGET, TRAFFIC, Entry
+from tests.conformance.traffic import TARGET, TARGETS, TRAFFIC
 
-__all__ = ["IMPLEMENTATIONS", "Player", "implementations"]
+__all__ = ["IMPLEMENTATIONS", "Player", "gostpy_command", "implementations"]
 
 ROOT = Path(__file__).resolve().parents[2]
-START = 10.0
+START = 20.0
 CHECK = 30.0
-USER, PASSWORD = "user", "pass-word"
+PORT_TRIES = 3
+USER, PASSWORD, WRONG_PASSWORD = "user", "pass-word", "wrong-word"
 _ENTRIES = {"{entries}": "tcp", "{remote entries}": "rtcp"}
+_ENTRY_TARGETS = ("echo", "bulk", "half", "banner", "refused")
 
 IMPLEMENTATIONS = ("gost", "gostpy", "gost33")
 
 
+def gostpy_command() -> list[str]:
+    """The command line of this checkout's gostpy."""
+    return [sys.executable, "-m", "gostpy"]
+
+
 def implementations() -> dict[str, list[str]]:
     """Name -> command of every implementation at hand."""
-    found = {"gostpy": [sys.executable, "-m", "gostpy"]}
+    found = {"gostpy": gostpy_command()}
     gost = os.environ.get("GOST_BIN") or shutil.which("gost")
     if gost:
         found["gost"] = [gost]
@@ -74,8 +83,10 @@ class _Node:
             )
 
     def tail(self) -> str:
+        """The last complaints of its log, in short."""
         lines = self.log.read_text("utf-8", "replace").splitlines()
-        return " / ".join(lines[-3:])[-400:]
+        said = [text for text in map(_complaint, lines[-200:]) if text]
+        return " / ".join(said[-2:])[-200:]
 
     def wait_for(self, addresses: list[str]) -> None:
         """Until every TCP address accepts. Raises NodeFailed."""
@@ -89,14 +100,35 @@ class _Node:
                     raise NodeFailed(f"{self.name} did not start: {self.tail()}")
                 gevent.sleep(0.02)
 
-    def stop(self) -> None:
+    def end(self) -> None:
+        """Ask it to stop."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
+
+    def stop(self) -> None:
+        self.end()
         try:
             self.process.wait(3)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+def _complaint(line: str) -> str:
+    """What a log line complains of; empty for lines of information."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line[-150:]
+    if not isinstance(entry, dict) or entry.get("level") not in (
+        "warn",
+        "warning",
+        "error",
+        "fatal",
+    ):
+        return ""
+    return f"{entry['level']}: {entry.get('msg', '')}"[:150]
 
 
 _candidates = itertools.cycle(range(12000 + os.getpid() % 97 * 200, 32000))
@@ -135,12 +167,11 @@ class Player:
 
     def play_assignment(self, scenario: Scenario, assignment: dict[str, str]) -> list[Cell]:
         """All checks of one assignment, on one set of running nodes."""
-        cells = [Cell(scenario.name, check, assignment) for check in scenario.checks]
-        rightful = [cell for cell in cells if cell.check != "password"]
-        self._play(scenario, assignment, rightful, PASSWORD)
-        intruding = [cell for cell in cells if cell.check == "password"]
-        if intruding:
-            self._play(scenario, assignment, intruding, "wrong-word")
+        for _ in range(PORT_TRIES):
+            cells = [Cell(scenario.name, check, assignment) for check in scenario.checks]
+            taken = self._play(scenario, assignment, cells)
+            if not taken:
+                break
         for cell in cells:
             self._excuse(scenario, cell)
         return cells
@@ -154,45 +185,75 @@ class Player:
                 cell.reason = f"{excuse.why} ({excuse.see}): {cell.reason}"
                 return
 
-    def _play(
-        self, scenario: Scenario, assignment: dict[str, str], cells: list[Cell], password: str
-    ) -> None:
-        """Start the nodes, run the checks of the cells. ``password`` is the entry node's."""
+    def _play(self, scenario: Scenario, assignment: dict[str, str], cells: list[Cell]) -> bool:
+        """Start the nodes and run the checks; those with a wrong password come last.
+
+        Returns: whether another program took a port before a node could.
+        """
         places = self._places(scenario)
-        running: list[_Node] = []
-        last = list(scenario.nodes)[-1]
+        running: dict[str, _Node] = {}
+        rightful = [cell for cell in cells if not cell.check.startswith("password")]
+        intruding = [cell for cell in cells if cell.check.startswith("password")]
+        tails = ""
         try:
-            for name, given in scenario.nodes.items():
-                proxied = scenario.client == "tcp"
-                own = password if name == last and proxied else PASSWORD
-                arguments = self._arguments(given, {**places, "user": USER, "password": own})
-                node = _Node(name, self.commands[assignment[name]] + arguments, self.folder)
-                running.append(node)
-                node.wait_for(self._awaited(scenario, name, places))
-            for cell in cells:
-                self._check(scenario, cell, places, password)
+            for name in scenario.nodes:
+                self._start(scenario, name, assignment, running, {**places, "password": PASSWORD})
+            for cell in rightful:
+                self._check(scenario, cell, places, PASSWORD)
+            tails = _tails(running)
+            if intruding and scenario.client == "tcp":  # the entry node is who knows the password
+                places.update(self._entries(scenario))
+                name = list(scenario.nodes)[-1]
+                running.pop(name).stop()
+                self._start(
+                    scenario, name, assignment, running, {**places, "password": WRONG_PASSWORD}
+                )
+            for cell in intruding:
+                self._check(scenario, cell, places, WRONG_PASSWORD)
         except (NodeFailed, OSError) as error:
+            if "already in use" in str(error):
+                return True
             for cell in cells:
                 if not cell.state:
                     cell.state, cell.reason = "red", str(error)
         finally:
-            tails = [f"{node.name}: {node.tail()}" for node in running]
-            for node in reversed(running):
+            tails = tails or _tails(running)
+            for node in running.values():
+                node.end()
+            for node in running.values():
                 node.stop()
         for cell in cells:
             if cell.state == "red":
-                cell.reason += " | " + " | ".join(tails)
+                cell.reason = f"{cell.reason[:200]} | {tails}"
+        return False
+
+    def _start(
+        self,
+        scenario: Scenario,
+        name: str,
+        assignment: dict[str, str],
+        running: dict[str, _Node],
+        places: dict[str, str],
+    ) -> None:
+        arguments = self._arguments(scenario.nodes[name], places)
+        node = _Node(name, self.commands[assignment[name]] + arguments, self.folder)
+        running[name] = node
+        node.wait_for(self._awaited(scenario, name, places))
 
     def _places(self, scenario: Scenario) -> dict[str, str]:
-        """An address for each placeholder that occurs, and those of the targets."""
-        places = dict(self.targets.addresses.items())
-        for name in [*scenario.nodes, "entry", "a", "b", "c", "d"]:
+        """An address for each placeholder, and the addresses of the targets."""
+        places = {**self.targets.addresses, "user": USER, "folder": str(self.folder)}
+        for name in [*scenario.nodes, "a", "b", "c", "d"]:
             places[name] = f"127.0.0.1:{free_port()}"
+        places.update(self._entries(scenario))
+        for name in list(places):
             places[f"{name}.port"] = places[name].rpartition(":")[2]
-        for check in TRAFFIC:
-            places[f"entry.{TARGET[check]}"] = f"127.0.0.1:{free_port()}"
-        places["folder"] = str(self.folder)
         return places
+
+    def _entries(self, scenario: Scenario) -> dict[str, str]:
+        """Addresses for the entry node, which is the last."""
+        names = ["entry", list(scenario.nodes)[-1], *(f"entry.{target}" for target in TARGETS)]
+        return {name: f"127.0.0.1:{free_port()}" for name in names}
 
     def _arguments(self, given: Any, places: dict[str, str]) -> list[str]:
         if isinstance(given, dict):
@@ -203,7 +264,7 @@ class Player:
         arguments: list[str] = []
         for item in given:
             if item in _ENTRIES:
-                for target in ("echo", "bulk", "half", "banner", "refused"):
+                for target in _ENTRY_TARGETS:
                     arguments += ["-L", f"{_ENTRIES[item]}://{{entry.{target}}}/{{{target}}}"]
             else:
                 arguments.append(item)
@@ -215,21 +276,26 @@ class Player:
         if isinstance(given, dict):
             return [places[key] for key in given.get("await", ())]
         text = str(given)
-        keys = [name, "a", "b", "c", "d", "entry", *(f"entry.{t}" for t in set(TARGET.values()))]
+        keys = [name, "a", "b", "c", "d", "entry", *(f"entry.{target}" for target in TARGETS)]
         found = [
             places[key]
             for key in keys
             if f"{{{key}}}" in text and not _is_datagram(text, key) and _listens(text, key)
         ]
         if any(entries in text for entries in _ENTRIES):
-            found.append(places["entry.refused"])
+            # remote listeners come up one by one, in any order
+            found += [places[f"entry.{target}"] for target in _ENTRY_TARGETS]
         return found
 
     def _check(self, scenario: Scenario, cell: Cell, places: dict[str, str], secret: str) -> None:
         target = TARGET[cell.check]
         own = f"entry.{target}"
-        address = places["entry"] if scenario.client != "tcp" else places[own]
-        entry = Entry(scenario.client, address, places[target], USER, secret)
+        listed = f"{{{own}}}" in str(scenario.nodes)
+        if target in _ENTRY_TARGETS:
+            listed = listed or any(entries in str(scenario.nodes) for entries in _ENTRIES)
+        address = places[own if listed else "entry"]
+        options = {key: _placed(str(v), places) for key, v in scenario.client_options.items()}
+        entry = Entry(scenario.client, address, places[target], USER, secret, options)
         started = time.monotonic()
         try:
             with gevent.Timeout(CHECK, TimeoutError("the check took too long")):
@@ -239,6 +305,10 @@ class Player:
             cell.state = "red"
             cell.reason = f"{type(error).__name__}: {error}"
         cell.seconds = round(time.monotonic() - started, 3)
+
+
+def _tails(running: dict[str, _Node]) -> str:
+    return " | ".join(f"{name}: {node.tail()}" for name, node in running.items() if node.tail())
 
 
 def _placed(text: str, places: dict[str, str]) -> str:

@@ -9,8 +9,10 @@ A file of testdata/scenarios is a list under ``scenarios``. Fields of one::
       client: ["-L", "tcp://{entry}/{target}", "-F", "relay+{channel}://{user}:{password}@{server}"]
     client: tcp                      # how the suite talks to the entry, see traffic.py
     checks: [byte, bulk, ...]
+    client_options: {host: a.test}   # of that client, see clients.py
+    only: [gostpy]                   # implementations that can play it; all when absent
     excuses:                         # red cells that are known, and why
-      - {check: banner, client: gost, why: "...", see: "fidelity.md 2"}
+      - {check: banner, nodes: {client: gost}, why: "...", see: "control cell red"}
 
 Placeholders ``{server}``, ``{entry}`` ... become ``127.0.0.1:PORT`` with a free port each;
 ``{target}`` is the target of the check. ``config:`` instead of a list is a YAML text, verbatim but
@@ -29,6 +31,7 @@ from ruamel.yaml import YAML
 __all__ = ["CHECKS", "Cell", "Excuse", "Scenario", "assignments", "read_scenarios"]
 
 CHECKS = ("byte", "bulk", "half", "banner", "crowd", "refused", "password", "udp")
+"""Those of a scenario that names none."""
 
 FOLDER = Path(__file__).resolve().parents[2] / "testdata" / "scenarios"
 
@@ -65,7 +68,7 @@ class Scenario:
     checks: tuple[str, ...]
     excuses: tuple[Excuse, ...] = ()
     client_options: dict[str, Any] = field(default_factory=dict)
-    since: str = "3.2.6"
+    only: tuple[str, ...] = ()
 
 
 @dataclass
@@ -106,7 +109,7 @@ def _expand(item: dict[str, Any]) -> list[Scenario]:
                 checks=tuple(item.get("checks", CHECKS)),
                 excuses=tuple(_excuses(item, chosen)),
                 client_options=_fill(item.get("client_options", {}), chosen),
-                since=str(item.get("since", "3.2.6")),
+                only=tuple(item.get("only", ())),
             )
         )
     return made
@@ -140,7 +143,7 @@ def _fill(value: Any, chosen: dict[str, Any]) -> Any:
 def assignments(scenario: Scenario, implementations: list[str]) -> list[dict[str, str]]:
     """Every way to give the nodes to the implementations."""
     names = list(scenario.nodes)
+    able = [name for name in implementations if not scenario.only or name in scenario.only]
     return [
-        dict(zip(names, made, strict=True))
-        for made in itertools.product(implementations, repeat=len(names))
+        dict(zip(names, made, strict=True)) for made in itertools.product(able, repeat=len(names))
     ]

@@ -7,10 +7,14 @@ import hashlib
 import random
 import socket
 import struct
+from functools import partial
 from typing import Any
 
 import gevent
 from gevent.server import DatagramServer, StreamServer
+
+from tests.conformance.clients import read_exact
+from tests.conformance.web import serve_http, serve_tls, tls_context
 
 __all__ = ["BANNER", "BULK", "Targets", "bulk_bytes"]
 
@@ -28,6 +32,10 @@ class Targets:
     bulk   LEN(8) | data in; digest(32) | LEN(8) | data out
     half   reads to the end of stream, then answers with a digest
     banner speaks first, then echoes
+    denied another echo, for bypasses
+    source reads a PROXY header, answers ADDRESS:PORT of the client in it and a newline, then echoes
+    web, web2  HTTP origins, see web.py
+    tls    TLS: answers the server name that was asked for and a newline, then echoes
     udp    returns datagrams
     refused  an address where nobody listens
     """
@@ -35,8 +43,18 @@ class Targets:
     def __init__(self) -> None:
         self._servers: list[Any] = []
         self.addresses: dict[str, str] = {}
-        for name in ("echo", "bulk", "half", "banner"):
-            handle = getattr(self, f"_{name}")
+        handlers = {
+            "echo": self._echo,
+            "denied": self._echo,
+            "bulk": self._bulk,
+            "half": self._half,
+            "banner": self._banner,
+            "source": self._source,
+            "web": partial(serve_http, "web"),
+            "web2": partial(serve_http, "web2"),
+            "tls": partial(serve_tls, tls_context()),
+        }
+        for name, handle in handlers.items():
             server = StreamServer(("127.0.0.1", 0), handle, backlog=1024)
             server.start()
             self._servers.append(server)
@@ -90,6 +108,26 @@ class Targets:
         with contextlib.suppress(OSError):
             sock.sendall(BANNER)
             Targets._echo(sock, peer)
+
+    @staticmethod
+    def _source(sock: socket.socket, peer: Any) -> None:
+        with contextlib.suppress(OSError):
+            sock.sendall(_read_proxy_header(sock) + b"\n")
+            Targets._echo(sock, peer)
+
+
+def _read_proxy_header(sock: socket.socket) -> bytes:
+    """Version 1 or 2; returns ADDRESS:PORT of the client."""
+    head = read_exact(sock, 12)
+    if head == b"\r\n\r\n\0\r\nQUIT\n":
+        (size,) = struct.unpack("!2xH", read_exact(sock, 4))
+        body = read_exact(sock, size)
+        host, port = socket.inet_ntoa(body[:4]), struct.unpack("!H", body[8:10])[0]
+        return f"{host}:{port}".encode()
+    while not head.endswith(b"\r\n"):
+        head += read_exact(sock, 1)
+    words = head.split()
+    return words[2] + b":" + words[4]
 
 
 def _send_bulk(sock: socket.socket) -> None:

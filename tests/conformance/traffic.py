@@ -1,129 +1,35 @@
-"""The checks: what is sent through a cell, and what must come back.
+"""The checks: what is sent through a cell, and what must come back. Each raises on failure.
 
-``client`` of a scenario says how the entry is spoken to: ``tcp`` (a forward whose target is in the
-command line), ``http``, ``socks4``, ``socks4a``, ``socks5`` (a proxy that is asked for the target).
+Those that speak HTTP or TLS are in web.py.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any
 
 import gevent
 
+from tests.conformance import web
+from tests.conformance.clients import (
+    PROXY_SOURCE,
+    TIMEOUT,
+    Entry,
+    Refused,
+    ask_socks5,
+    login_socks5,
+    pair,
+    read_exact,
+)
 from tests.conformance.targets import BANNER, BULK, bulk_bytes
 
-__all__ = ["CLIENTS", "TRAFFIC", "Entry"]
+__all__ = ["TARGET", "TARGETS", "TRAFFIC"]
 
-TIMEOUT = 20.0
 CROWD = 100
-
-
-class Entry:
-    """How to reach a target through the entry node."""
-
-    def __init__(self, kind: str, address: str, target: str, user: str, password: str) -> None:
-        self.kind = kind
-        self.address = address
-        self.target = target
-        self.user = user
-        self.password = password
-
-    def connect(self) -> socket.socket:
-        """A socket that carries the target's bytes. Raises OSError when the proxy refuses."""
-        sock = socket.create_connection(_pair(self.address), timeout=TIMEOUT)
-        try:
-            CLIENTS[self.kind](sock, self)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-
-def _pair(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host, int(port)
-
-
-def read_exact(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        piece = sock.recv(size - len(data))
-        if not piece:
-            raise ConnectionError(f"end of stream after {len(data)} of {size} bytes")
-        data += piece
-    return data
-
-
-# -- how the entry is spoken to ------------------------------------------------------------------
-
-
-def _plain(sock: socket.socket, entry: Entry) -> None:
-    """A forward: nothing to say."""
-
-
-def _http(sock: socket.socket, entry: Entry) -> None:
-    token = base64.b64encode(f"{entry.user}:{entry.password}".encode()).decode()
-    sock.sendall(
-        f"CONNECT {entry.target} HTTP/1.1\r\nHost: {entry.target}\r\n"
-        f"Proxy-Authorization: Basic {token}\r\n\r\n".encode()
-    )
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += read_exact(sock, 1)
-    if head.split(b" ")[1] != b"200":
-        raise ConnectionError(head.split(b"\r\n")[0].decode("latin-1"))
-
-
-def _socks4(sock: socket.socket, entry: Entry) -> None:
-    host, port = _pair(entry.target)
-    sock.sendall(
-        b"\x04\x01" + struct.pack("!H", port) + socket.inet_aton(host) + entry.user.encode() + b"\0"
-    )
-    code = read_exact(sock, 8)[1]
-    if code != 90:
-        raise ConnectionError(f"socks4 code {code}")
-
-
-def _socks4a(sock: socket.socket, entry: Entry) -> None:
-    _, port = _pair(entry.target)
-    sock.sendall(
-        b"\x04\x01" + struct.pack("!H", port) + b"\0\0\0\1" + entry.user.encode() + b"\0localhost\0"
-    )
-    code = read_exact(sock, 8)[1]
-    if code != 90:
-        raise ConnectionError(f"socks4a code {code}")
-
-
-def _socks5(sock: socket.socket, entry: Entry) -> None:
-    user, password = entry.user.encode(), entry.password.encode()
-    sock.sendall(b"\x05\x02\x00\x02")
-    method = read_exact(sock, 2)[1]
-    if method == 2:
-        sock.sendall(b"\x01" + bytes((len(user),)) + user + bytes((len(password),)) + password)
-        if read_exact(sock, 2)[1]:
-            raise ConnectionError("socks5 login refused")
-    host, port = _pair(entry.target)
-    sock.sendall(b"\x05\x01\x00\x01" + socket.inet_aton(host) + struct.pack("!H", port))
-    reply = read_exact(sock, 10)
-    if reply[1]:
-        raise ConnectionError(f"socks5 reply {reply[1]}")
-
-
-CLIENTS: dict[str, Callable[[socket.socket, Entry], None]] = {
-    "tcp": _plain,
-    "http": _http,
-    "socks4": _socks4,
-    "socks4a": _socks4a,
-    "socks5": _socks5,
-}
-
-# -- checks; each raises on failure ----------------------------------------------------------------
+DATAGRAM = 10.0
 
 
 def byte(entry: Entry) -> None:
@@ -217,28 +123,85 @@ def _closes(entry: Entry) -> None:
             raise AssertionError(f"expected the end of the connection, got {data!r}")
 
 
+def refused_code(entry: Entry) -> None:
+    """The refusal of a target has the code that gost gives it."""
+    _says_code(entry, "refused")
+
+
+def denied_code(entry: Entry) -> None:
+    """The target is on the service's bypass: the refusal has its code."""
+    _says_code(entry, "denied")
+
+
+def password_code(entry: Entry) -> None:
+    """Wrong credentials are told so, with the code of the protocol."""
+    _says_code(entry, "password")
+
+
+def _says_code(entry: Entry, case: str) -> None:
+    wanted = int(entry.options[case])
+    try:
+        with entry.connect():
+            pass
+    except Refused as refusal:
+        if refusal.code != wanted:
+            raise AssertionError(f"code {refusal.code}, expected {wanted}") from None
+        return
+    raise AssertionError(f"no refusal, expected code {wanted}")
+
+
+def source(entry: Entry) -> None:
+    """The target is told in a PROXY header where the client is."""
+    with entry.connect() as sock:
+        sock.sendall(b"x")
+        host, port = PROXY_SOURCE if "proxy" in entry.options else sock.getsockname()
+        _expect(_line(sock), f"{host}:{port}".encode())
+        _expect(read_exact(sock, 1), b"x")
+
+
+def _line(sock: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        line += read_exact(sock, 1)
+    return line[:-1]
+
+
 def udp(entry: Entry) -> None:
     """Datagrams of several sizes there and back, on one socket."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(2.0)
-        sock.connect(_pair(entry.address))
+        sock.connect(pair(entry.address))
         for size in (1, 100, 1200):
             data = bytes(range(256)) * 5
             _exchange_datagram(sock, data[:size])
 
 
+def associate(entry: Entry) -> None:
+    """A SOCKS5 UDP association asked for by the suite itself, its datagrams with their header."""
+    host, port = pair(entry.target)
+    header = b"\0\0\0\x01" + socket.inet_aton(host) + struct.pack("!H", port)
+    with entry.open() as control, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        login_socks5(control, entry)
+        bound = ask_socks5(control, 3, bytes(6))
+        sock.connect((socket.inet_ntoa(bound[:4]), struct.unpack("!H", bound[4:])[0]))
+        for size in (1, 100, 1200):
+            _exchange_datagram(sock, header + (bytes(range(256)) * 5)[:size])
+
+
 def _exchange_datagram(sock: socket.socket, data: bytes) -> None:
     """Datagrams may be lost while a session comes up: a few tries."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + DATAGRAM
+    patience = 0.25
     while time.monotonic() < end:
+        sock.settimeout(patience)
         try:
             sock.send(data)
-            if sock.recv(65535) == data:
-                return
+            while sock.recv(65535) != data:
+                pass  # a late answer to an earlier try
+            return
         except ConnectionRefusedError:  # a udp listener has nothing to tell that it is up
             gevent.sleep(0.1)
         except TimeoutError:
-            continue
+            patience = min(patience * 2, 2.0)
     raise TimeoutError(f"no answer to a datagram of {len(data)} bytes")
 
 
@@ -252,15 +215,23 @@ def _expect_digest(got: bytes, wanted: bytes) -> None:
         raise AssertionError(f"{len(got)} bytes came, but not the right ones")
 
 
-TRAFFIC: dict[str, Callable[[Any], None]] = {
+TRAFFIC: dict[str, Callable[[Entry], None]] = {
     "byte": byte,
     "bulk": bulk,
     "half": half,
     "banner": banner,
     "crowd": crowd,
     "refused": refused,
+    "refused code": refused_code,
+    "denied code": denied_code,
     "password": password,
+    "password code": password_code,
+    "source": source,
     "udp": udp,
+    "associate": associate,
+    "web": web.web,
+    "web code": web.web_code,
+    "tls": web.tls,
 }
 
 TARGET = {
@@ -270,6 +241,15 @@ TARGET = {
     "banner": "banner",
     "crowd": "echo",
     "refused": "refused",
+    "refused code": "refused",
+    "denied code": "denied",
     "password": "echo",
+    "password code": "echo",
+    "source": "source",
     "udp": "udp",
+    "associate": "udp",
+    "web": "web",
+    "web code": "web",
+    "tls": "tls",
 }
+TARGETS = sorted(set(TARGET.values()))
