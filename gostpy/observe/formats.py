@@ -75,7 +75,8 @@ def _encode(data: Mapping[str, Any]) -> str:
     """A JSON object with sorted keys; faster than the standard encoder for few short fields."""
     parts = []
     for key, value in sorted(data.items()):
-        shown = _string(value) if type(value) is str else _other(value)
+        kind = type(value)
+        shown = _string(value) if kind is str else str(value) if kind is int else _other(value)
         parts.append(f"{_string(key)}:{shown}")
     return "{" + ",".join(parts) + "}"
 
