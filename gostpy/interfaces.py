@@ -7,7 +7,7 @@ and a connector (data processing). Folders of the engine do not import each othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -16,7 +16,7 @@ from gostpy.net.sockopt import DEFAULT, SocketOptions
 if TYPE_CHECKING:
     import _socket
 
-    from gostpy.net.conn import Conn
+    from gostpy.net.conn import Conn, ConnInfo
     from gostpy.net.packet import PacketConn
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "Credentials",
     "Deliver",
     "Dialer",
+    "Exchange",
+    "ExchangeRequest",
     "Guards",
     "Handler",
     "Hop",
@@ -211,6 +213,60 @@ class Guards(Protocol):
 
     def logical(self, conn: Any) -> None:
         """The conn is about to reach the handler. Raises Rejected."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeRequest:
+    """The head of a request that came as an exchange.
+
+    Attributes:
+        authority: ``host:port`` or host; all that a CONNECT has.
+        protocol: what an extended CONNECT asks for (``connect-udp``, ``websocket``), else empty.
+        headers: names in lower case, in order, without those that the other fields hold.
+    """
+
+    method: str
+    path: str = ""
+    authority: str = ""
+    scheme: str = ""
+    protocol: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Exchange(Protocol):
+    """A request that its handler answers after it has dialed: HTTP/2, HTTP/3, DNS over HTTPS ...
+
+    A channel delivers it in place of a conn. Guards, limits and the service treat it like one.
+
+    Attributes:
+        info: facts, as of a conn.
+        meter: as of a conn; goes over to what ``respond`` returns.
+        sink: that of the conn that ``respond`` returned; None while nothing relays it.
+    """
+
+    info: ConnInfo
+    meter: Any
+
+    @property
+    def sink(self) -> Any: ...
+
+    @property
+    def request(self) -> ExchangeRequest: ...
+
+    def respond(
+        self, status: int, headers: Sequence[tuple[str, str]] = (), *, end: bool = False
+    ) -> Conn:
+        """Send the head of the answer, once; the conn reads the request's body and writes that of
+        the answer.
+
+        Args:
+            end: there is no body; the returned conn is at its end.
+        """
+        ...
+
+    def close(self, now: bool = False) -> None:
+        """End it; without an answer the peer is told that it was refused."""
         ...
 
 
