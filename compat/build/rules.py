@@ -1,7 +1,8 @@
 """Rules of services, hops and nodes as functions: bypass, admission, filter and matcher, names.
 
 A name is looked up each time its rule is used. What does not exist fails closed: a missing bypass
-refuses, a missing admission denies; with gost's own behaviour it is as if it was not set.
+refuses (with gost's own behaviour it is as if it was not set), a missing admission denies (in gost,
+too).
 """
 
 from __future__ import annotations
@@ -94,9 +95,7 @@ def admission_rule(
         for name, find in holders:
             admission = find()
             if admission is None:
-                if not world.strict:
-                    return f"admission {name!r} does not exist"
-                continue
+                return f"admission {name!r} does not exist"
             verdict = admission.decide(address)
             if not verdict:
                 return str(verdict.reason)

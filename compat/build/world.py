@@ -87,7 +87,7 @@ class World:
         for kind, name, where in self._references:
             if self.runtime.get(kind, name) is not None:
                 continue
-            closed = kind in _CLOSED and not self.strict
+            closed = kind == "admission" or (kind in _CLOSED and not self.strict)
             effect = "what needs it is refused" if closed else "it is ignored"
             self.warn(where, f"there is no {kind} named {name!r}; {effect} until there is one")
 

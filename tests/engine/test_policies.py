@@ -112,8 +112,12 @@ def test_all_admissions_must_admit(stage: Stage) -> None:
     assert fetch(stage.run(text).port("in")) == ""
 
 
-def test_missing_admission_refuses(stage: Stage) -> None:
-    assert fetch(stage.run(forward(stage.greeter("in"), "admission: gone")).port("in")) == ""
+@pytest.mark.parametrize("strict", [False, True])
+def test_missing_admission_refuses(stage: Stage, strict: bool) -> None:
+    """As in gost."""
+    running = stage.run(forward(stage.greeter("in"), "admission: gone"), strict=strict)
+    assert fetch(running.port("in")) == ""
+    assert "refused" in running.messages("warning")[0]
 
 
 BYPASSES = [
