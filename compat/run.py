@@ -13,7 +13,7 @@ import gevent
 from gevent.event import Event
 
 from compat.build.hooks import run_hooks
-from compat.build.logs import build_log
+from compat.build.logs import Outputs, build_log
 from compat.build.world import World, build
 from compat.hints import why_not_listening
 from compat.settings import Settings, load_settings
@@ -57,7 +57,8 @@ class Node:
 
     def __init__(self, settings: Settings, environment: Mapping[str, str] | None = None) -> None:
         self.settings = settings
-        self.log = build_log(settings.config.log)
+        self._outputs = Outputs()
+        self.log = build_log(settings.config.log, self._outputs)
         self.world: World | None = None
         self._environment = os.environ if environment is None else environment
         self._stopped = Event()
@@ -122,7 +123,7 @@ class Node:
 
     def _build(self, settings: Settings, log: Logger) -> World:
         try:
-            world = build(settings.config, log, strict=settings.strict)
+            world = build(settings.config, log, self._outputs, strict=settings.strict)
         except ConfigError as error:
             raise _placed(settings, error) from error.__cause__
         for where, message in world.warnings:
@@ -144,7 +145,8 @@ class Node:
         old = self.settings
         try:
             settings = load_settings(old.arguments, self._environment, old.stdin)
-            log = build_log(settings.config.log)
+            self._outputs.reopen()
+            log = build_log(settings.config.log, self._outputs)
             world = self._build(settings, log)
             try:
                 self._swap(world, settings)

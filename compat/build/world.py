@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from compat.schema import Config, TLSConfig
 from gostpy.interfaces import Log, TLSSettings
 from gostpy.options import Problem, options_of, parse
 from gostpy.runtime import Runtime
 from gostpy.stream.certificates import common_settings, server_settings
+
+if TYPE_CHECKING:
+    from compat.build.logs import Outputs
 
 __all__ = ["World", "build"]
 
@@ -129,15 +132,18 @@ def _nearest(key: str, known: Mapping[str, str]) -> str:
     return f", did you mean {known[close[0]]!r}?" if close else ""
 
 
-def build(config: Config, log: Log, *, strict: bool = False) -> World:
+def build(config: Config, log: Log, outputs: Outputs, *, strict: bool = False) -> World:
     """Make the live objects of a configuration; nothing is bound or started yet.
+
+    Args:
+        outputs: where named logs are written to.
 
     Raises ConfigError naming the place.
     """
     from compat.build import logs, nodes, policies, services
 
     world = World(config, log, strict)
-    logs.build_loggers(world, config)
+    logs.build_loggers(world, config, outputs)
     policies.build_policies(world)
     nodes.build_ways(world)
     services.build_services(world)

@@ -43,8 +43,13 @@ class _Queue:
         self._timer: Any = None
 
     def add(self, callback: Callable[[], Any]) -> Entry:
+        entries = self._entries
+        while (
+            entries and entries[0].callback is None
+        ):  # most are cancelled long before they are due
+            entries.popleft()
         entry = Entry(self._loop.now() + self._seconds, callback)
-        self._entries.append(entry)
+        entries.append(entry)
         if self._timer is None:
             self._arm(self._seconds)
         return entry

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import gzip
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,6 +51,10 @@ class Output(Protocol):
         """Raises OSError."""
         ...
 
+    def reopen(self) -> None:
+        """Go on in a file of the same name if this one was moved away. Raises OSError."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -60,6 +62,9 @@ class _Nothing:
     terminal = False
 
     def write(self, data: bytes) -> None:
+        pass
+
+    def reopen(self) -> None:
         pass
 
     def close(self) -> None:
@@ -76,6 +81,9 @@ class _Descriptor:
     def write(self, data: bytes) -> None:
         _write_all(self._number, data)
 
+    def reopen(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -86,10 +94,20 @@ class FileOutput:
     terminal = False
 
     def __init__(self, path: str | Path, mode: int = 0o666) -> None:
-        path = Path(path)
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._path = Path(path)
+        self._mode = mode
+        self._number = self._open()
+        self.size = os.fstat(self._number).st_size
+
+    def _open(self) -> int:
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._number = os.open(path, flags, mode)
+        return os.open(self._path, flags, self._mode)
+
+    def reopen(self) -> None:
+        number = self._open()
+        os.dup2(number, self._number, inheritable=False)
+        os.close(number)
         self.size = os.fstat(self._number).st_size
 
     def write(self, data: bytes) -> None:
@@ -135,6 +153,9 @@ class RotatingFile:
         if self._file.size and self._file.size + len(data) > self._most:
             self.rotate()
         self._file.write(data)
+
+    def reopen(self) -> None:
+        self._file.reopen()
 
     def close(self) -> None:
         self._file.close()
@@ -234,6 +255,9 @@ def _write_all(number: int, data: bytes) -> None:
 
 def _compress(path: Path) -> None:
     """Replace a file by its compressed form; an unfinished one is never taken for it."""
+    import gzip
+    import shutil
+
     target = path.with_name(path.name + ".gz")
     unfinished = path.with_name(path.name + ".gz.tmp")
     descriptor = os.open(

@@ -13,11 +13,16 @@ from gostpy.errors import ConnectFailed, DialFailed, GostError, RouteError, Unsu
 from gostpy.interfaces import Binding, Request
 from gostpy.net.dial import dial_tcp, dial_unix
 from gostpy.net.sockopt import DEFAULT, SocketOptions
+from gostpy.net.timers import timeout
 from gostpy.route.node import Node
 from gostpy.route.selector import Marker
 from gostpy.wire import proxyprotocol
 
-__all__ = ["Route", "dial_direct"]
+__all__ = ["ANSWER_LIMIT", "Route", "dial_direct"]
+
+ANSWER_LIMIT = 60.0
+"""Seconds for a node to answer what it was asked; a longer time of its connector goes before. In
+gost a silent node holds its client for ever."""
 
 
 def dial_direct(
@@ -70,7 +75,8 @@ class Route:
         conn = self._reach_last(request)
         assert last.connector is not None
         try:
-            return last.connector.connect(conn, request)
+            with timeout(_patience(last), "no answer in time"):
+                return last.connector.connect(conn, request)
         except (GostError, OSError) as error:
             conn.close(True)
             if isinstance(error, RouteError):
@@ -118,7 +124,8 @@ class Route:
         try:
             conn = node.dialer.dial(open, self._nodes[:index])
             try:
-                conn = node.connector.handshake(conn)
+                with timeout(_patience(node), "no answer in time"):
+                    conn = node.connector.handshake(conn)
             except BaseException:
                 conn.close(True)
                 raise
@@ -152,10 +159,19 @@ class Route:
             raise _BeneathFailed(error) from error
         assert before.connector is not None
         try:
-            return before.connector.connect(conn, Request(network, address, source=request.source))
+            with timeout(_patience(before), "no answer in time"):
+                asked = Request(network, address, source=request.source)
+                return before.connector.connect(conn, asked)
         except BaseException:
             conn.close(True)
             raise
+
+
+def _patience(node: Node) -> float:
+    """How long a node may take to answer."""
+    options = getattr(node.connector, "options", None)
+    own = [getattr(options, name, 0.0) for name in ("timeout", "connect_timeout")]
+    return max(*own, ANSWER_LIMIT)
 
 
 class _BeneathFailed(Exception):

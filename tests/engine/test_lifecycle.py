@@ -222,6 +222,21 @@ def test_wildcard_takes_over_a_port(stage: Stage) -> None:
     assert fetch(port) == "new"
 
 
+def test_log_files_stay_open_and_follow_rotation(stage: Stage) -> None:
+    """Reloading takes no more descriptors; a log that was moved away is begun anew."""
+    text = forward(9) + f"loggers: [{{name: l, log: {{output: {stage.folder / 'named.log'}}}}}]\n"
+    running = stage.run(text)
+    assert running.node.reload()
+    known = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        assert running.node.reload()
+    assert len(os.listdir("/proc/self/fd")) <= known
+    moved = running.log_path.rename(running.log_path.with_suffix(".old"))
+    assert running.node.reload()
+    assert running.messages() == ["config reloaded"]
+    assert "listening" in moved.read_text()
+
+
 def test_service_that_is_gone(stage: Stage) -> None:
     running = stage.run(forward(stage.greeter("old")))
     port = running.port("in")

@@ -231,6 +231,22 @@ def test_silent_node_is_given_up(stage: Stage, monkeypatch: pytest.MonkeyPatch) 
     assert 0.2 < time.monotonic() - started < 3
 
 
+@pytest.mark.parametrize("kind", ["socks5", "http", "socks4"])
+def test_node_that_never_answers_is_given_up(
+    stage: Stage, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gostpy.route import route
+
+    monkeypatch.setattr(route, "ANSWER_LIMIT", 0.3)
+    silent = stage.serve(read_all)
+    text = over(silent).replace("connector: {type: tcp}", f"connector: {{type: {kind}}}")
+    running = stage.run(text)
+    started = time.monotonic()
+    assert fetch(running.port("in")) == ""
+    assert 0.2 < time.monotonic() - started < 3
+    assert len(running.messages("error")) == 1
+
+
 # -- PROXY protocol ------------------------------------------------------------------------------
 
 

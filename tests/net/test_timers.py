@@ -67,6 +67,13 @@ def test_nested() -> None:
         gevent.sleep(5)
 
 
+def test_cancelled_entries_take_no_room() -> None:
+    for _ in range(1000):
+        after(7.5, lambda: None).cancel()
+    after(7.5, lambda: None).cancel()
+    assert len(timers._queues[id(gevent.get_hub().loop), 7.5]._entries) < 3
+
+
 def test_many_lengths_are_forgotten() -> None:
     for number in range(2 * timers._MOST_QUEUES):
         after(0.001 + number / 1e6, lambda: None)
