@@ -11,7 +11,6 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from compat.values import Timestamp
-from compat.yaml_read import parse_yaml
 from gostpy.errors import ConfigError, Position
 
 __all__ = ["Document", "find_default", "parse", "read"]
@@ -99,6 +98,8 @@ def parse(text: str, form: str, name: str, *, whole_numbers: bool = False) -> An
         return _parse_json(text, name, whole_numbers)
     if form == "toml":
         return _parse_toml(text, name)
+    from compat.yaml_read import parse_yaml  # a command line alone does without
+
     return parse_yaml(text, name)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 from compat.build.nodes import chain_by_name
 from compat.build.parts import credentials
@@ -22,24 +21,19 @@ from compat.schema import (
 )
 from gostpy.auth.authenticator import Authenticator, Group
 from gostpy.errors import ConfigError, DialFailed, GostError
-from gostpy.guard.admission import Admission
-from gostpy.guard.connections import ConnectionLimits, parse_connections
-from gostpy.guard.requests import RequestLimits, parse_requests
-from gostpy.guard.traffic import TrafficLimits, parse_traffic
 from gostpy.interfaces import Request, TLSSettings
 from gostpy.lines import Remark
 from gostpy.net.dial import is_ip, resolve
-from gostpy.route.bypass import Bypass
-from gostpy.route.hosts import Hosts, Mapping
-from gostpy.route.resolver import (
-    NameServer,
-    Resolver,
-    families,
-    https_exchange,
-    packet_exchange,
-    stream_exchange,
-)
 from gostpy.route.router import Router
+
+if TYPE_CHECKING:  # imported where a configuration needs them: a start without is faster
+    from gostpy.guard.admission import Admission
+    from gostpy.guard.connections import ConnectionLimits
+    from gostpy.guard.requests import RequestLimits
+    from gostpy.guard.traffic import TrafficLimits
+    from gostpy.route.bypass import Bypass
+    from gostpy.route.hosts import Hosts
+    from gostpy.route.resolver import NameServer, Resolver
 
 __all__ = ["authenticator", "build_policies"]
 
@@ -126,6 +120,8 @@ def authenticator(
 
 
 def _admission(world: World, config: AdmissionConfig, where: str) -> Admission:
+    from gostpy.guard.admission import Admission
+
     def addresses(name: str) -> list[str]:
         try:
             return [target[0] for _, target in resolve(name, 0)]
@@ -138,6 +134,8 @@ def _admission(world: World, config: AdmissionConfig, where: str) -> Admission:
 
 
 def _bypass(world: World, config: BypassConfig, where: str) -> Bypass:
+    from gostpy.route.bypass import Bypass
+
     made = Bypass(
         config.matchers or (),
         config.whitelist or config.reverse,
@@ -149,6 +147,8 @@ def _bypass(world: World, config: BypassConfig, where: str) -> Bypass:
 
 
 def _hosts(world: World, config: HostsConfig, where: str) -> Hosts:
+    from gostpy.route.hosts import Hosts, Mapping
+
     mappings = [
         Mapping(entry.ip, (entry.hostname, *(entry.aliases or ())))
         for entry in config.mappings or ()
@@ -160,24 +160,32 @@ def _hosts(world: World, config: HostsConfig, where: str) -> Hosts:
 
 
 def _traffic(world: World, config: LimiterConfig, where: str) -> TrafficLimits:
+    from gostpy.guard.traffic import TrafficLimits, parse_traffic
+
     rules, remarks = parse_traffic(config.limits or ())
     _remarks(world, remarks, f"{where}.limits")
     return TrafficLimits(rules)
 
 
 def _connections(world: World, config: LimiterConfig, where: str) -> ConnectionLimits:
+    from gostpy.guard.connections import ConnectionLimits, parse_connections
+
     rules, remarks = parse_connections(config.limits or ())
     _remarks(world, remarks, f"{where}.limits")
     return ConnectionLimits(rules)
 
 
 def _requests(world: World, config: LimiterConfig, where: str) -> RequestLimits:
+    from gostpy.guard.requests import RequestLimits, parse_requests
+
     rules, remarks = parse_requests(config.limits or ())
     _remarks(world, remarks, f"{where}.limits")
     return RequestLimits(rules)
 
 
 def _resolver(world: World, config: ResolverConfig, where: str) -> Resolver:
+    from gostpy.route.resolver import Resolver
+
     servers = [
         _nameserver(world, server, f"{where}.nameservers[{index}]")
         for index, server in enumerate(config.nameservers or ())
@@ -187,6 +195,16 @@ def _resolver(world: World, config: ResolverConfig, where: str) -> Resolver:
 
 
 def _nameserver(world: World, config: NameserverConfig, where: str) -> NameServer:
+    from urllib.parse import urlsplit
+
+    from gostpy.route.resolver import (
+        NameServer,
+        families,
+        https_exchange,
+        packet_exchange,
+        stream_exchange,
+    )
+
     text = config.addr if "://" in config.addr else f"udp://{config.addr}"
     url = urlsplit(text)
     scheme = url.scheme.lower()

@@ -8,15 +8,18 @@ too).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from compat.build.world import World
 from compat.schema import NodeFilterConfig, NodeMatcherConfig
 from gostpy.errors import ConfigError, Denied, DialFailed
 from gostpy.interfaces import Request
 from gostpy.net.dial import is_ip, split_address
-from gostpy.route import bypass as bypasses_of
 from gostpy.route.filter import Filter
-from gostpy.route.matcher import Facts, parse_rule, priority_of
+
+if TYPE_CHECKING:  # imported where a configuration needs them: a start without is faster
+    from gostpy.route.bypass import Verdict
+    from gostpy.route.matcher import Facts
 
 __all__ = [
     "admission_rule",
@@ -33,14 +36,14 @@ def together(one: str, several: Sequence[str] | None) -> list[str]:
     return ([one] if one else []) + [name for name in several or () if name]
 
 
-def _decide_bypass(
-    world: World, names: list[str], where: str
-) -> Callable[[str, str], bypasses_of.Verdict]:
+def _decide_bypass(world: World, names: list[str], where: str) -> Callable[[str, str], Verdict]:
+    from gostpy.route.bypass import decide_group
+
     for name in names:
         world.refer("bypass", name, where)
     holders = [(name, world.runtime.holder("bypass", name)) for name in names]
 
-    def decide(network: str, address: str) -> bypasses_of.Verdict:
+    def decide(network: str, address: str) -> Verdict:
         found = []
         for name, find in holders:
             bypass = find()
@@ -48,7 +51,7 @@ def _decide_bypass(
                 found.append(bypass)
             elif not world.strict:
                 raise Denied(f"bypass {name!r} does not exist")
-        return bypasses_of.decide_group(found, network, address)
+        return decide_group(found, network, address)
 
     return decide
 
@@ -123,6 +126,8 @@ def node_matcher(
 def _rule(
     world: World, matcher: NodeMatcherConfig, where: str
 ) -> tuple[Callable[[Request], bool] | None, int]:
+    from gostpy.route.matcher import parse_rule, priority_of
+
     runtime = world.runtime
 
     def passes_bypass(name: str, address: str) -> bool:
@@ -146,6 +151,8 @@ def _rule(
 
 def facts_of(request: Request) -> Facts:
     """What matcher rules may look at."""
+    from gostpy.route.matcher import Facts
+
     return Facts(
         network=request.network,
         address=request.address,

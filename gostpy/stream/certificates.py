@@ -17,7 +17,6 @@ from __future__ import annotations
 import _ssl
 import dataclasses
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -150,6 +149,8 @@ def _as_file(data: bytes) -> Iterator[str]:
         finally:
             os.close(fd)
         return
+    import tempfile
+
     with tempfile.NamedTemporaryFile(suffix=".pem") as file:
         file.write(data)
         file.flush()

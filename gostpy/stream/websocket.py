@@ -17,7 +17,6 @@ import binascii
 import hashlib
 import os
 from collections.abc import Mapping
-from email.utils import formatdate
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -227,6 +226,8 @@ def _is_key(key: str) -> bool:
 
 
 def _refuse(conn: Conn, status: int, text: str) -> None:
+    from email.utils import formatdate
+
     fields = [
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Sec-Websocket-Version", "13"),
