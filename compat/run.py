@@ -14,6 +14,7 @@ from gevent.event import Event
 
 from compat.build.hooks import run_hooks
 from compat.build.logs import Outputs, build_log
+from compat.build.remarks import parse_path, remarks
 from compat.build.world import World, build
 from compat.hints import why_not_listening
 from compat.settings import Settings, load_settings
@@ -126,9 +127,8 @@ class Node:
             world = build(settings.config, log, self._outputs, strict=settings.strict)
         except ConfigError as error:
             raise _placed(settings, error) from error.__cause__
-        for where, message in world.warnings:
-            place = settings.position(_path(where)) or settings.position(_path(where)[:-1])
-            log.warn(f"{place}: {where}: {message}" if place else f"{where}: {message}")
+        for line in remarks(settings, world.warnings):
+            log.warn(line)
         return world
 
     # -- reload ----------------------------------------------------------------------------------
@@ -244,19 +244,8 @@ def _down(service: Service) -> None:
 def _placed(settings: Settings, error: ConfigError) -> ConfigError:
     """The same error with its position in the file, if it has none."""
     if error.position is None and error.where:
-        error.position = settings.position(_path(error.where))
+        error.position = settings.position(parse_path(error.where))
     return error
-
-
-def _path(where: str) -> tuple[str | int, ...]:
-    """``services[0].handler`` as ("services", 0, "handler")."""
-    path: list[str | int] = []
-    for piece in where.split("."):
-        name, *indexes = piece.split("[")
-        if name:
-            path.append(name)
-        path += [int(index.rstrip("]")) for index in indexes if index.rstrip("]").isdigit()]
-    return tuple(path)
 
 
 def run_workers(workers: Sequence[Sequence[str]]) -> int:

@@ -108,4 +108,3 @@ def test_every_name_is_known(kind: str) -> None:
         for name in (first, *entry.get("aliases", ()))
     }
     assert listed <= KNOWN[kind]
-

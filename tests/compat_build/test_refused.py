@@ -25,10 +25,11 @@ def test_refused_or_built(tmp_path: Path, text: str, where: str, line: int) -> N
     path = tmp_path / "gost.yml"
     path.write_text(SERVICE + text + "log: {output: none}\n")
     node = Node(load_settings(["-C", str(path)], {}))
+    said = ""
     try:
         node.start()
     except ConfigError as error:
-        assert where in str(error)
-        assert f"gost.yml:{line}:" in str(error)
+        said = str(error)
     finally:
         node.close()
+    assert not said or (where in said and f"gost.yml:{line}:" in said)
