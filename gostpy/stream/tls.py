@@ -123,7 +123,8 @@ class TLS(Codec):
     # -- codec -------------------------------------------------------------------------------
 
     def decode(self, data: Buffer) -> Buffer:
-        feed = self._incoming.write
+        incoming = self._incoming
+        feed = incoming.write
         read = self._read
         buffer = decode_buffer(self.level)
         room = len(buffer)
@@ -147,6 +148,8 @@ class TLS(Codec):
                         if filled + _RECORD > room:  # more at once than a socket ever gives
                             buffer = memoryview(bytearray(buffer[:filled]) + bytearray(room))
                             room = len(buffer)
+                        if not incoming.pending:
+                            break  # a read is one record: to be told so costs an exception
                 except _WantRead:
                     pass
                 if position >= size or self.ended:
