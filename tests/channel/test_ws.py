@@ -1,5 +1,7 @@
 """The ws layer: options, paths and headers, wss, pings that keep a conn alive or end it."""
 
+from types import SimpleNamespace
+
 import gevent
 import pytest
 
@@ -177,7 +179,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr(timers, "after", made.after)
+    # the layer's own timers only: conns of other tests may still be closing
+    monkeypatch.setattr(ws, "timers", SimpleNamespace(after=made.after, timeout=timers.timeout))
     return made
 
 
