@@ -23,7 +23,7 @@ from gostpy.wire.codec import Buffer, Codec, decode_buffer
 __all__ = ["TLS", "ClientContext", "ServerContext", "accept_tls", "connect_tls", "host_of"]
 
 # A MemoryBIO never gives back what it once grew to: it is fed and drained in pieces.
-_SLICE = 32768  # a MemoryBIO never shrinks: what passes at once is what each conn keeps
+_SLICE = 32768
 _RECORD = 16384
 
 _WantRead = _ssl.SSLWantReadError
