@@ -11,7 +11,6 @@ version = re.search(r'__version__ = "([^"]+)"', (here / "gostpy/__init__.py").re
 # protocols whose libraries only some users need
 extras = {
     "ss2022": ["blake3>=1.0"],
-    "xchacha": ["PyNaCl>=1.5"],
 }
 extras["all"] = sorted({requirement for group in extras.values() for requirement in group})
 extras["test"] = [

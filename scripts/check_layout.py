@@ -92,7 +92,7 @@ def main() -> int:
     found = [problem for path in sorted(files) for problem in problems(path)]
     for problem in found:
         print(problem)
-    long = [p for p in files if WARN_LINES < p.read_text(encoding="utf-8").count("\n")]
+    long = [p for p in files if p.read_text(encoding="utf-8").count("\n") > WARN_LINES]
     for path in long:
         print(f"note: {path.relative_to(ROOT)} is over {WARN_LINES} lines")
     print(f"layout: {len(files)} modules, {len(found)} problems")
