@@ -27,7 +27,7 @@ def measure(path: Path, command: list[str], target: str, seconds: float, what: s
     nodes = Nodes(path, command, target)
     found["start"] = nodes.start
     try:
-        load.requests(nodes, base, 0.5)  # warm
+        load.requests(nodes, base, 1)  # warm
         steps: dict[str, Callable[[], Figures]] = {
             "req/s": lambda: {"req/s": load.requests(nodes, base, seconds)},
             "conn/s": lambda: {"conn/s": load.conns(nodes, base, seconds)},
@@ -52,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="*", help=f"of {', '.join(PATHS)}; all by default")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of each load")
+    parser.add_argument("--seconds", type=int, default=3, help="length of each load")
     parser.add_argument("--only", default="", help="figures, comma separated")
     parser.add_argument("--json", type=FilePath, help="write all figures here")
     chosen = parser.parse_args()
@@ -69,7 +69,7 @@ def main() -> int:
     kept: dict[str, dict[str, list[Figures]]] = {}
     try:
         print(f"{platform.python_implementation()} {platform.python_version()}, ", end="")
-        print(f"{os.cpu_count()} CPUs, {chosen.rounds} rounds of {chosen.seconds:g} s")
+        print(f"{os.cpu_count()} CPUs, {chosen.rounds} rounds of {chosen.seconds} s")
         print(f"{'path':14}" + "".join(f"{name:>22}" for name in FIGURES if _shown(name, what)))
         for name in chosen.paths or PATHS:
             runs: dict[str, list[Figures]] = {"gost": [], "gostpy": []}

@@ -20,7 +20,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 def _wrk(nodes: Nodes, seconds: float, count: int, url: str, *more: str) -> dict[str, float]:
     """Figures of one run: requests and bytes per second. Raises RuntimeError on errors."""
     target = f"http://127.0.0.1:{nodes.entry}/{url.rpartition('/')[2]}"
-    arguments = ["wrk", "-t1", f"-c{count}", f"-d{seconds:g}s", *more]
+    arguments = ["wrk", "-t1", f"-c{count}", f"-d{max(round(seconds), 1)}s", *more]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         if url.startswith("http"):
             script.write(f'wrk.path = "{url}"\n')
