@@ -39,6 +39,12 @@ Program:
 
 A lone -- between arguments starts one process per part.
 
+Environment:
+  GOST_LOGGER_LEVEL, GOST_API, GOST_METRICS, GOST_PROFILING
+                log level (debug, info ...) and addresses, over those of files
+  GOSTPY_COMPAT=strict
+                gost's own behaviour where gostpy repairs it (docs/differences.md)
+
 Examples:
   gostpy -L http://:8080
   gostpy -L socks5://user:pass@:1080 -F relay+tls://server:8443
