@@ -2,8 +2,10 @@
 
 ``client`` of a scenario is one of CLIENTS: ``tcp`` (a forward whose target is in the command line),
 ``http``, ``socks4``, ``socks4a``, ``socks5``, ``relay`` (a proxy that is asked for the target).
+``stdio`` starts the entry node anew for each conn, which is the node's standard input and output.
 ``client_options``: ``proxy`` (1 or 2: say where the client comes from in a PROXY header first),
-``code`` (what a refusal must say), ``host`` (a name to ask for instead of the target's address).
+``host`` (a name to ask for instead of the target's address), ``origin`` (the target that shall
+answer), ``requests`` (how many on one connection), ``web`` (the status that shall come).
 """
 
 from __future__ import annotations
@@ -47,9 +49,16 @@ class Entry:
     user: str
     password: str
     options: dict[str, str] = field(default_factory=dict)
+    start: Callable[[socket.socket], None] | None = None  # of stdio
 
     def open(self) -> socket.socket:
         """A socket to the entry that has said nothing of its protocol yet."""
+        if self.start is not None:
+            sock, inner = socket.socketpair()
+            with inner:
+                self.start(inner)
+            sock.settimeout(TIMEOUT)
+            return sock
         sock = socket.create_connection(pair(self.address), timeout=TIMEOUT)
         if "proxy" in self.options:
             sock.sendall(_proxy_header(self.options["proxy"], pair(self.address)))
@@ -173,6 +182,7 @@ def _relay(sock: socket.socket, entry: Entry) -> None:
 
 CLIENTS: dict[str, Callable[[socket.socket, Entry], None]] = {
     "tcp": _plain,
+    "stdio": _plain,
     "http": _http,
     "socks4": _socks4,
     "socks4a": _socks4a,

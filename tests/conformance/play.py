@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import gevent
 
 from tests.conformance.clients import Entry
+from tests.conformance.node import Node, NodeFailed, free_port
 from tests.conformance.scenario import Cell, Scenario, assignments
 from tests.conformance.targets import Targets
 from tests.conformance.traffic import TARGET, TARGETS, TRAFFIC
 
 __all__ = ["IMPLEMENTATIONS", "Player", "gostpy_command", "implementations"]
 
-ROOT = Path(__file__).resolve().parents[2]
-START = 20.0
 CHECK = 30.0
 PORT_TRIES = 3
 USER, PASSWORD, WRONG_PASSWORD = "user", "pass-word", "wrong-word"
@@ -53,100 +47,6 @@ def implementations() -> dict[str, list[str]]:
     return found
 
 
-class NodeFailed(Exception):
-    """A node did not come up; has the end of its log."""
-
-
-class _Node:
-    """A running process of one implementation."""
-
-    def __init__(self, name: str, command: list[str], folder: Path) -> None:
-        self.name = name
-        self.log = folder / f"{name}-{time.monotonic_ns()}.log"
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "GODEBUG": "urlstrictcolons=0",
-            "HOME": str(folder),
-        }
-        for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "GOSTPY_COMPAT"):
-            environment.pop(variable, None)
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def tail(self) -> str:
-        """The last complaints of its log, in short."""
-        lines = self.log.read_text("utf-8", "replace").splitlines()
-        said = [text for text in map(_complaint, lines[-200:]) if text]
-        return " / ".join(said[-2:])[-200:]
-
-    def wait_for(self, addresses: list[str]) -> None:
-        """Until every TCP address accepts. Raises NodeFailed."""
-        end = time.monotonic() + START
-        for address in addresses:
-            host, _, port = address.rpartition(":")
-            while True:
-                with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
-                    break
-                if self.process.poll() is not None or time.monotonic() > end:
-                    raise NodeFailed(f"{self.name} did not start: {self.tail()}")
-                gevent.sleep(0.02)
-
-    def end(self) -> None:
-        """Ask it to stop."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGTERM)
-
-    def stop(self) -> None:
-        self.end()
-        try:
-            self.process.wait(3)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-
-
-def _complaint(line: str) -> str:
-    """What a log line complains of; empty for lines of information."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return line[-150:]
-    if not isinstance(entry, dict) or entry.get("level") not in (
-        "warn",
-        "warning",
-        "error",
-        "fatal",
-    ):
-        return ""
-    return f"{entry['level']}: {entry.get('msg', '')}"[:150]
-
-
-_candidates = itertools.cycle(range(12000 + os.getpid() % 97 * 200, 32000))
-
-
-def free_port() -> int:
-    """A port that is free for TCP and UDP now, below those that the system gives to clients."""
-    for port in itertools.islice(_candidates, 5000):
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind(("127.0.0.1", port))
-                udp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError("no free port")
-
-
 class Player:
     """Plays cells; one set of targets serves all."""
 
@@ -167,100 +67,126 @@ class Player:
 
     def play_assignment(self, scenario: Scenario, assignment: dict[str, str]) -> list[Cell]:
         """All checks of one assignment, on one set of running nodes."""
+        commands = {name: self.commands[made] for name, made in assignment.items()}
         for _ in range(PORT_TRIES):
             cells = [Cell(scenario.name, check, assignment) for check in scenario.checks]
-            taken = self._play(scenario, assignment, cells)
-            if not taken:
+            game = _Game(scenario, commands, self.targets.addresses, self.folder)
+            try:
+                game.play(cells)
+            finally:
+                game.close()
+            if not any("already in use" in cell.reason for cell in cells):
                 break
         for cell in cells:
-            self._excuse(scenario, cell)
+            _excuse(scenario, cell)
         return cells
 
-    def _excuse(self, scenario: Scenario, cell: Cell) -> None:
-        if cell.state != "red":
+
+def _excuse(scenario: Scenario, cell: Cell) -> None:
+    if cell.state != "red":
+        return
+    for excuse in scenario.excuses:
+        if excuse.covers(cell.check, cell.assignment):
+            cell.state = "excused"
+            cell.reason = f"{excuse.why} ({excuse.see}): {cell.reason}"
             return
-        for excuse in scenario.excuses:
-            if excuse.covers(cell.check, cell.assignment):
-                cell.state = "excused"
-                cell.reason = f"{excuse.why} ({excuse.see}): {cell.reason}"
-                return
 
-    def _play(self, scenario: Scenario, assignment: dict[str, str], cells: list[Cell]) -> bool:
-        """Start the nodes and run the checks; those with a wrong password come last.
 
-        Returns: whether another program took a port before a node could.
-        """
-        places = self._places(scenario)
-        running: dict[str, _Node] = {}
-        rightful = [cell for cell in cells if not cell.check.startswith("password")]
-        intruding = [cell for cell in cells if cell.check.startswith("password")]
-        tails = ""
+class _Game:
+    """The nodes of one scenario, running.
+
+    Args:
+        commands: the program of each node.
+        targets: addresses by name.
+        folder: for logs, configs and sockets.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        commands: dict[str, list[str]],
+        targets: dict[str, str],
+        folder: Path,
+    ) -> None:
+        self.scenario = scenario
+        self._commands = commands
+        self._folder = folder
+        self._last = list(scenario.nodes)[-1]  # the entry node
+        self._running: dict[str, Node] = {}
+        self._ended: list[Node] = []
+        self._places = {**targets, "user": USER, "folder": str(folder)}
+        for name in [*scenario.nodes, "a", "b", "c", "d"]:
+            self._places[name] = _free_address()
+        self._take_entries()
+
+    def play(self, cells: list[Cell]) -> None:
+        """Start the nodes and run the checks; those with a wrong password come last."""
         try:
-            for name in scenario.nodes:
-                self._start(scenario, name, assignment, running, {**places, "password": PASSWORD})
-            for cell in rightful:
-                self._check(scenario, cell, places, PASSWORD)
-            tails = _tails(running)
-            if intruding and scenario.client == "tcp":  # the entry node is who knows the password
-                places.update(self._entries(scenario))
-                name = list(scenario.nodes)[-1]
-                running.pop(name).stop()
-                self._start(
-                    scenario, name, assignment, running, {**places, "password": WRONG_PASSWORD}
-                )
+            for name in self.scenario.nodes:
+                if self.scenario.client != "stdio" or name != self._last:
+                    self._start(name, PASSWORD)
+            for cell in cells:
+                if not cell.check.startswith("password"):
+                    self._check(cell, PASSWORD)
+            intruding = [cell for cell in cells if not cell.state]
+            if intruding and self.scenario.client == "tcp":  # the entry node has the password
+                self._replace_entry_node()
             for cell in intruding:
-                self._check(scenario, cell, places, WRONG_PASSWORD)
+                self._check(cell, WRONG_PASSWORD)
         except (NodeFailed, OSError) as error:
-            if "already in use" in str(error):
-                return True
             for cell in cells:
                 if not cell.state:
                     cell.state, cell.reason = "red", str(error)
-        finally:
-            tails = tails or _tails(running)
-            for node in running.values():
-                node.end()
-            for node in running.values():
-                node.stop()
+        self.close()
+        said = "".join(f" | {node.name}: {node.tail()}" for node in self._ended if node.tail())
         for cell in cells:
             if cell.state == "red":
-                cell.reason = f"{cell.reason[:200]} | {tails}"
-        return False
+                cell.reason = cell.reason[:200] + said
 
-    def _start(
-        self,
-        scenario: Scenario,
-        name: str,
-        assignment: dict[str, str],
-        running: dict[str, _Node],
-        places: dict[str, str],
-    ) -> None:
-        arguments = self._arguments(scenario.nodes[name], places)
-        node = _Node(name, self.commands[assignment[name]] + arguments, self.folder)
-        running[name] = node
-        node.wait_for(self._awaited(scenario, name, places))
+    def close(self) -> None:
+        """Stop all nodes."""
+        stopped = list(self._running.values())
+        self._running.clear()
+        for node in stopped:
+            node.end()
+        for node in stopped:
+            node.stop()
+        self._ended += stopped
 
-    def _places(self, scenario: Scenario) -> dict[str, str]:
-        """An address for each placeholder, and the addresses of the targets."""
-        places = {**self.targets.addresses, "user": USER, "folder": str(self.folder)}
-        for name in [*scenario.nodes, "a", "b", "c", "d"]:
-            places[name] = f"127.0.0.1:{free_port()}"
-        places.update(self._entries(scenario))
-        for name in list(places):
-            places[f"{name}.port"] = places[name].rpartition(":")[2]
-        return places
+    def _start(self, name: str, password: str) -> None:
+        node = Node(name, self._command(name, self._with(password)), self._folder)
+        self._running[name] = node
+        node.wait_for(self._awaited(name))
 
-    def _entries(self, scenario: Scenario) -> dict[str, str]:
-        """Addresses for the entry node, which is the last."""
-        names = ["entry", list(scenario.nodes)[-1], *(f"entry.{target}" for target in TARGETS)]
-        return {name: f"127.0.0.1:{free_port()}" for name in names}
+    def _replace_entry_node(self) -> None:
+        """By one that has a wrong password."""
+        self._running.pop(self._last).stop()
+        self._take_entries()
+        self._start(self._last, WRONG_PASSWORD)
 
-    def _arguments(self, given: Any, places: dict[str, str]) -> list[str]:
+    def _start_piped(self, target: str, pipe: socket.socket) -> None:
+        """The entry node once more, with a socket as its standard input and output."""
+        places = {**self._with(PASSWORD), "target": self._places[target]}
+        node = Node(self._last, self._command(self._last, places), self._folder, pipe)
+        self._running[f"{self._last} {len(self._running)}"] = node
+
+    # -- addresses -------------------------------------------------------------------------------
+
+    def _take_entries(self) -> None:
+        """New addresses for the entry node."""
+        for name in ["entry", self._last, *(f"entry.{target}" for target in TARGETS)]:
+            self._places[name] = _free_address()
+
+    def _with(self, password: str) -> dict[str, str]:
+        ports = {f"{name}.port": at.rpartition(":")[2] for name, at in self._places.items()}
+        return {**self._places, **ports, "password": password}
+
+    def _command(self, name: str, places: dict[str, str]) -> list[str]:
+        given, command = self.scenario.nodes[name], self._commands[name]
         if isinstance(given, dict):
-            text = _placed(given["config"], places)
-            path = self.folder / f"config-{time.monotonic_ns()}.yml"
-            path.write_text(text, encoding="utf-8")
-            return ["-C", str(path)]
+            path = self._folder / f"config-{time.monotonic_ns()}.yml"
+            path.write_text(_placed(given["config"], places), encoding="utf-8")
+            return [*command, "-C", str(path)]
         arguments: list[str] = []
         for item in given:
             if item in _ENTRIES:
@@ -268,47 +194,54 @@ class Player:
                     arguments += ["-L", f"{_ENTRIES[item]}://{{entry.{target}}}/{{{target}}}"]
             else:
                 arguments.append(item)
-        return [_placed(item, places) for item in arguments]
+        return command + [_placed(item, places) for item in arguments]
 
-    def _awaited(self, scenario: Scenario, name: str, places: dict[str, str]) -> list[str]:
+    def _awaited(self, name: str) -> list[str]:
         """TCP addresses that tell that a node is up: of -L, or named under ``await``."""
-        given = scenario.nodes[name]
+        given = self.scenario.nodes[name]
         if isinstance(given, dict):
-            return [places[key] for key in given.get("await", ())]
+            return [self._places[key] for key in given.get("await", ())]
         text = str(given)
         keys = [name, "a", "b", "c", "d", "entry", *(f"entry.{target}" for target in TARGETS)]
-        found = [
-            places[key]
-            for key in keys
-            if f"{{{key}}}" in text and not _is_datagram(text, key) and _listens(text, key)
-        ]
+        found = [key for key in dict.fromkeys(keys) if _is_awaited(text, key)]
         if any(entries in text for entries in _ENTRIES):
             # remote listeners come up one by one, in any order
-            found += [places[f"entry.{target}"] for target in _ENTRY_TARGETS]
-        return found
+            found += [f"entry.{target}" for target in _ENTRY_TARGETS]
+        return [self._places[key] for key in found]
 
-    def _check(self, scenario: Scenario, cell: Cell, places: dict[str, str], secret: str) -> None:
-        target = TARGET[cell.check]
-        own = f"entry.{target}"
-        listed = f"{{{own}}}" in str(scenario.nodes)
-        if target in _ENTRY_TARGETS:
-            listed = listed or any(entries in str(scenario.nodes) for entries in _ENTRIES)
-        address = places[own if listed else "entry"]
-        options = {key: _placed(str(v), places) for key, v in scenario.client_options.items()}
-        entry = Entry(scenario.client, address, places[target], USER, secret, options)
+    # -- checks ----------------------------------------------------------------------------------
+
+    def _check(self, cell: Cell, password: str) -> None:
         started = time.monotonic()
         try:
             with gevent.Timeout(CHECK, TimeoutError("the check took too long")):
-                TRAFFIC[cell.check](entry)
+                TRAFFIC[cell.check](self._entry(cell.check, password))
             cell.state = "green"
         except Exception as error:  # whatever went wrong is this cell's result
             cell.state = "red"
             cell.reason = f"{type(error).__name__}: {error}"
         cell.seconds = round(time.monotonic() - started, 3)
 
+    def _entry(self, check: str, password: str) -> Entry:
+        target = TARGET[check]
+        own = f"entry.{target}"
+        listed = f"{{{own}}}" in str(self.scenario.nodes)
+        if target in _ENTRY_TARGETS:
+            listed = listed or any(entries in str(self.scenario.nodes) for entries in _ENTRIES)
+        given = self.scenario.client_options
+        return Entry(
+            self.scenario.client,
+            self._places[own if listed else "entry"],
+            self._places[target],
+            USER,
+            password,
+            {key: _placed(str(value), self._places) for key, value in given.items()},
+            partial(self._start_piped, target) if self.scenario.client == "stdio" else None,
+        )
 
-def _tails(running: dict[str, _Node]) -> str:
-    return " | ".join(f"{name}: {node.tail()}" for name, node in running.items() if node.tail())
+
+def _free_address() -> str:
+    return f"127.0.0.1:{free_port()}"
 
 
 def _placed(text: str, places: dict[str, str]) -> str:
@@ -317,17 +250,15 @@ def _placed(text: str, places: dict[str, str]) -> str:
     return text
 
 
-def _listens(text: str, key: str) -> bool:
-    """Whether the placeholder stands where an address is listened on, not dialed."""
+def _is_awaited(text: str, key: str) -> bool:
+    """Whether a placeholder of a command line is a TCP address that is listened on."""
     at = text.find("{" + key + "}")
-    before = text[:at]
-    dialed = before.rfind("-F")
-    return before.rfind("-L") >= dialed
+    before = text[: max(at, 0)]
+    return at >= 0 and before.rfind("-L") >= before.rfind("-F") and not _is_datagram(before)
 
 
-def _is_datagram(text: str, key: str) -> bool:
-    """Whether the placeholder belongs to a udp listener, which cannot be connected to."""
-    at = text.find("{" + key + "}")
-    start = max(text.rfind("'", 0, at), text.rfind('"', 0, at), 0)
-    scheme = text[start + 1 : at].partition("://")[0]
+def _is_datagram(before: str) -> bool:
+    """Whether the text ends in the scheme of a udp listener, which cannot be connected to."""
+    start = max(before.rfind("'"), before.rfind('"'), 0)
+    scheme = before[start + 1 :].partition("://")[0]
     return scheme in ("udp", "ssu", "rudp", "redu") or scheme.endswith("+udp")

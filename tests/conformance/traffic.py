@@ -30,6 +30,13 @@ __all__ = ["TARGET", "TARGETS", "TRAFFIC"]
 
 CROWD = 100
 DATAGRAM = 10.0
+CODES = {
+    "http": {"refused": 503, "denied": 403, "password": 407},
+    "socks4": {"refused": 91, "denied": 92, "password": 93},
+    "socks4a": {"refused": 91, "denied": 92, "password": 93},
+    "socks5": {"refused": 3, "denied": 2, "password": 1},
+    "relay": {"refused": 7, "denied": 3, "password": 2},
+}
 
 
 def byte(entry: Entry) -> None:
@@ -139,7 +146,7 @@ def password_code(entry: Entry) -> None:
 
 
 def _says_code(entry: Entry, case: str) -> None:
-    wanted = int(entry.options[case])
+    wanted = CODES[entry.kind][case]
     try:
         with entry.connect():
             pass

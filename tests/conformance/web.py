@@ -93,11 +93,12 @@ def serve_tls(context: ssl.SSLContext, sock: socket.socket, _: Any) -> None:
 
 
 def web(entry: Entry) -> None:
-    """Three requests, on one connection while the proxy keeps it open."""
+    """Up to three requests, on one connection while the proxy keeps it open."""
     name = entry.options.get("origin", "web")
+    bodies = (b"", b"twelve bytes", b"")[: int(entry.options.get("requests", 3))]
     sock = _open(entry)
     try:
-        for number, body in enumerate((b"", b"twelve bytes", b"")):
+        for number, body in enumerate(bodies):
             method = "POST" if body else "GET"
             sock.sendall(_request(entry, method, f"/{number}?a=b", body))
             code, headers, answer = _response(sock)
