@@ -42,7 +42,10 @@ def measure(path: Path, command: list[str], target: str, seconds: float, what: s
         }
         for name, step in steps.items():
             if name in what:
-                found |= step()
+                try:
+                    found |= step()
+                except (RuntimeError, OSError) as error:  # the figure is missing from this round
+                    print(f"{path.name} {command[0]} {name}: {error}", file=sys.stderr)
     finally:
         nodes.close()
     return found
@@ -104,7 +107,14 @@ def _row(name: str, runs: dict[str, list[Figures]], what: set[str]) -> str:
             values = [(ours[figure] - theirs[figure]) * 1000 for ours, theirs in pairs]
             cells.append(f"{statistics.median(values):+9.0f} ms".rjust(22))
             continue
-        values = [ours[figure] / theirs[figure] for ours, theirs in pairs if figure in ours]
+        values = [
+            ours[figure] / theirs[figure]
+            for ours, theirs in pairs
+            if figure in ours and figure in theirs
+        ]
+        if not values:
+            cells.append("-".rjust(22))
+            continue
         text = f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
         cells.append(text.rjust(22))
     return "".join(cells)
