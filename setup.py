@@ -37,6 +37,7 @@ setup(
     install_requires=[
         "gevent>=24.10",
         "gevent-websocket>=0.10.1",
+        "greenlet>=3",
         "cryptography>=47",
         "PyNaCl>=1.5",
         "ruamel.yaml>=0.18",

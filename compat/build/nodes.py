@@ -166,7 +166,7 @@ def _node(
         or inherited.so_mark
         or (hop.sockopts.mark if hop.sockopts else 0),
         netns=options.netns or config.netns or inherited.netns,
-    )
+    ).usual()
     matched = node_matcher(world, config.filter, config.matcher, where)
     node = Node(
         name=config.name,

@@ -11,11 +11,10 @@ import _socket
 from collections.abc import Sequence
 from typing import Any
 
-from gevent import spawn_raw
-
 from gostpy.errors import GostError
 from gostpy.interfaces import Context, Deliver, Guards, Layer, Mux
 from gostpy.net.conn import Conn
+from gostpy.net.tasks import start_task
 from gostpy.net.timers import timeout
 
 __all__ = ["HANDSHAKE_TIMEOUT", "StackListener"]
@@ -78,9 +77,9 @@ class StackListener:
         if isinstance(sock, _socket.socket):
             conn = self.guards.carrier(sock, peer)
             if conn is not None:
-                spawn_raw(self._establish, conn)
+                start_task(self._establish, conn)
         elif self.guards.session(sock):
-            spawn_raw(self._establish, sock)
+            start_task(self._establish, sock)
         else:
             sock.close(True)
 
@@ -109,7 +108,8 @@ class StackListener:
 
     def _stream(self, conn: Conn) -> None:
         """On the hub: a peer opened a stream."""
-        spawn_raw(self._deliver, conn)
+        if self._deliver is not None:
+            start_task(self._deliver, conn)
 
     def _refused(self, conn: Any, error: Exception) -> None:
         self._context.log.warn(f"handshake: {error}", remote=conn.info.peer_address)

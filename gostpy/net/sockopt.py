@@ -33,6 +33,10 @@ class SocketOptions:
     netns: str = ""
     mptcp: bool = False
 
+    def usual(self) -> SocketOptions:
+        """The one DEFAULT object when nothing is set: sockets with it are made the short way."""
+        return DEFAULT if self == DEFAULT else self
+
 
 DEFAULT = SocketOptions()
 

@@ -49,7 +49,13 @@ def json_line(moment: float, level: str, message: str, fields: Mapping[str, Any]
     data["level"] = level
     data["msg"] = message
     data["time"] = _stamp(moment, milliseconds=True)
-    return _encode(data)
+    parts = []
+    for key in sorted(data):
+        value = data[key]
+        kind = type(value)
+        shown = _string(value) if kind is str else str(value) if kind is int else _other(value)
+        parts.append(f"{_key(key)}{shown}")
+    return "{" + ",".join(parts) + "}"
 
 
 def text_line(
@@ -57,6 +63,7 @@ def text_line(
 ) -> str:
     """One line without a newline; control characters of messages and values are escaped."""
     data = sorted(_unclashed(fields).items())
+    data = [(k, Duration(v) if k == "duration" and type(v) is int else v) for k, v in data]
     stamp = _stamp(moment, milliseconds=False)
     if color:
         on, off = f"\x1b[{_COLORS[level]}m", "\x1b[0m"
@@ -71,14 +78,10 @@ _string = encode_basestring
 _other = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str).encode
 
 
-def _encode(data: Mapping[str, Any]) -> str:
-    """A JSON object with sorted keys; faster than the standard encoder for few short fields."""
-    parts = []
-    for key, value in sorted(data.items()):
-        kind = type(value)
-        shown = _string(value) if kind is str else str(value) if kind is int else _other(value)
-        parts.append(f"{_string(key)}:{shown}")
-    return "{" + ",".join(parts) + "}"
+@lru_cache(maxsize=512)
+def _key(key: str) -> str:
+    """``"key":``; field names are few."""
+    return f"{_string(key)}:"
 
 
 def _unclashed(fields: Mapping[str, Any]) -> dict[str, Any]:

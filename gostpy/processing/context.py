@@ -116,7 +116,7 @@ class HandlerContext:
         fields: dict[str, Any] = {
             "remote": request.source,
             "dst": request.address,
-            "duration": round(timers.now() - started, 6),
+            "duration": int((timers.now() - started) * 1e9),
             "inputBytes": received,
             "outputBytes": returned,
         }

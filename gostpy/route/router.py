@@ -52,7 +52,7 @@ class Router:
         self._resolve = resolve
         self._attempts = max(attempts, 1)
         self._timeout = timeout
-        self._sockets = sockets
+        self._sockets = sockets.usual()
         self._dialed = dialed
         self._failed = failed
 
