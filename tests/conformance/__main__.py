@@ -12,7 +12,12 @@ from pathlib import Path  # noqa: E402
 import gevent.pool  # noqa: E402
 
 from tests.conformance.play import Player, implementations  # noqa: E402
-from tests.conformance.report import summary, versions, write_report  # noqa: E402
+from tests.conformance.report import (  # noqa: E402
+    kept_cells,
+    summary,
+    versions,
+    write_report,
+)
 from tests.conformance.scenario import Cell, Scenario, assignments, read_scenarios  # noqa: E402
 
 
@@ -20,6 +25,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", type=Path, help="write the matrix here, and JSON beside it")
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    parser.add_argument(
+        "--update", action="store_true", help="keep the cells of the report that --only leaves out"
+    )
     parser.add_argument("--jobs", type=int, default=3, help="cells played at once")
     parser.add_argument("--with", dest="names", help="implementations, comma separated")
     chosen = parser.parse_args()
@@ -41,6 +49,8 @@ def main() -> int:
     finally:
         player.close()
     cells += _skipped(scenarios, commands)
+    if chosen.report and chosen.update:
+        cells = kept_cells(chosen.report, {scenario.name for scenario in scenarios}) + cells
     print(summary(cells))
     if chosen.report:
         write_report(chosen.report, cells, versions(commands), time.monotonic() - started)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.conformance.scenario import Cell
 
-__all__ = ["summary", "versions", "write_report"]
+__all__ = ["kept_cells", "summary", "versions", "write_report"]
 
 _STYLE = """
 body { font: 14px system-ui, sans-serif; margin: 2em; color: #222 }
@@ -54,6 +54,23 @@ def write_report(path: Path, cells: list[Cell], found: dict[str, str], seconds: 
     data = {**facts, "cells": [_as_data(cell) for cell in cells]}
     path.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     path.write_text(_page(cells, facts), encoding="utf-8")
+
+
+def kept_cells(path: Path, played: set[str]) -> list[Cell]:
+    """Cells of an earlier report whose scenarios were not played again."""
+    data = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    return [
+        Cell(
+            item["scenario"],
+            item["check"],
+            item["nodes"],
+            item["state"],
+            item.get("reason", ""),
+            item["seconds"],
+        )
+        for item in data["cells"]
+        if item["scenario"] not in played
+    ]
 
 
 def _as_data(cell: Cell) -> dict[str, Any]:
