@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ def run(settings: Settings, started: Callable[[Node], None] | None = None) -> in
 
     Raises: GostError: the start failed; nothing is left behind.
     """
+    _raise_file_limit()
     node = Node(settings)
     node.watch_signals()
     node.start()
@@ -47,6 +49,15 @@ def run(settings: Settings, started: Callable[[Node], None] | None = None) -> in
     if started is not None:
         started(node)
     return node.wait()
+
+
+def _raise_file_limit() -> None:
+    """Use all the open files that the system grants, as a Go program does by itself."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        pass  # a system that grants less than it says: the usual limit must do
 
 
 class Node:

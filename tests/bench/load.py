@@ -109,7 +109,9 @@ def idle_memory(nodes: Nodes, base: str, count: int = 500) -> float:
     per_conn = (nodes.memory() - before) / count
     for sock in socks:
         sock.close()
-    return max(per_conn, 1.0)
+    if per_conn < 256:
+        raise RuntimeError("memory did not grow with idle conns")
+    return per_conn
 
 
 def _open(nodes: Nodes, request: bytes, count: int, keep: bool = False) -> list[socket.socket]:

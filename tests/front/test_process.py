@@ -188,3 +188,18 @@ def time_to_listening() -> float:
     process.kill()
     process.communicate()
     return took
+
+
+def test_uses_all_open_files_that_are_granted() -> None:
+    out = python(
+        "import resource\n"
+        "_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))\n"
+        "from gevent import monkey; monkey.patch_all()\n"
+        "from compat.run import run\n"
+        "from compat.settings import load_settings\n"
+        "settings = load_settings(['-L', 'tcp://127.0.0.1:0/127.0.0.1:1'], {})\n"
+        "run(settings, lambda node: node.stop())\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard))"
+    )
+    assert out.splitlines()[-1] == "True"
