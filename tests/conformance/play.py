@@ -141,7 +141,7 @@ class _Game:
         said = "".join(f" | {node.name}: {node.tail()}" for node in self._ended if node.tail())
         for cell in cells:
             if cell.state == "red":
-                cell.reason = (cell.reason[:200] + said).replace(str(self.folder), "FOLDER")
+                cell.reason = (cell.reason[:200] + said).replace(str(self._folder), "FOLDER")
 
     def close(self) -> None:
         """Stop all nodes."""
