@@ -10,7 +10,13 @@ version = re.search(r'__version__ = "([^"]+)"', (here / "gostpy/__init__.py").re
 
 # protocols whose libraries only some users need
 extras = {
+    "dtls": ["pyOpenSSL>=25"],
+    "kcp": ["siokcp>=0.0.5", "cramjam>=2.9", "pycryptodomex>=3.20"],
+    "quic": ["aioquic>=1.2"],
+    "serial": ["pyserial>=3.5"],
     "ss2022": ["blake3>=1.0"],
+    "ssh": ["paramiko>=4"],
+    "utls": ["utls>=2026.10"],
 }
 extras["all"] = sorted({requirement for group in extras.values() for requirement in group})
 extras["test"] = [
@@ -38,6 +44,7 @@ setup(
         "gevent>=24.10",
         "gevent-websocket>=0.10.1",
         "greenlet>=3",
+        "hpack>=4.1",
         "cryptography>=47",
         "PyNaCl>=1.5",
         "ruamel.yaml>=0.18",

@@ -301,10 +301,14 @@ class Handler(Protocol):
 
 
 class Layer(Protocol):
-    """A handshake on one conn that leaves a codec on it."""
+    """A handshake on one conn that leaves a codec on it.
 
-    def accept(self, conn: Conn) -> None: ...
-    def connect(self, conn: Conn) -> None: ...
+    One that makes something else of it (dtls: a stream of datagrams) returns the new conn, which
+    owns the one beneath; None: it is still the same conn.
+    """
+
+    def accept(self, conn: Any) -> Any: ...
+    def connect(self, conn: Any) -> Any: ...
 
 
 class Session(Protocol):
@@ -336,7 +340,11 @@ class Session(Protocol):
 
 
 class Mux(Protocol):
-    """Many streams on one conn."""
+    """Many streams on one conn.
+
+    A mux whose session needs several conns, or new ones later (pht), has ``gather(establish)`` in
+    place of ``connect``: ``establish`` makes one conn after its handshakes, in a green thread.
+    """
 
     def serve(self, conn: Any, deliver: Deliver) -> Any:
         """Listener side: deliver each stream that the peer opens."""

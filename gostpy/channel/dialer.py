@@ -51,6 +51,9 @@ class StackDialer:
         if pool is None:
             name = self._context.node or self._context.address
             pool = self._pools[beneath] = SessionPool(name, self._context.log)
+        gather = getattr(mux, "gather", None)
+        if gather is not None:
+            return pool.open(lambda: gather(lambda: self._establish(open)))
         return pool.open(lambda: mux.connect(self._establish(open)))
 
     def _establish(self, open: Open) -> Any:
@@ -62,7 +65,7 @@ class StackDialer:
         try:
             with timeout(self._timeout, "handshake timed out"):
                 for layer in self._layers:
-                    layer.connect(conn)
+                    conn = layer.connect(conn) or conn
         except (GostError, OSError) as error:
             conn.close(True)
             node = self._context.node

@@ -93,7 +93,7 @@ class StackListener:
                     if self.guards.has_opening and isinstance(conn, Conn):
                         self.guards.opened(conn)
                     for layer in self._layers:
-                        layer.accept(conn)
+                        conn = layer.accept(conn) or conn
             if self._mux is not None:
                 self._mux.serve(conn, self._stream)
                 return
