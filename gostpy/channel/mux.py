@@ -36,7 +36,11 @@ class DialOptions(MuxOptions):
     """Options of the dialing side."""
 
     handshake_timeout: float = opt(
-        0.0, "handshakeTimeout", kind="duration", doc="Time for the handshakes below; 0 = none."
+        0.0,
+        "handshakeTimeout",
+        kind="duration",
+        effect=False,
+        doc="The layers below heed it; the mux itself has no handshake.",
     )
 
 

@@ -99,6 +99,7 @@ def test_the_name_is_the_nodes_host():
     assert layer._name == "host.test"
 
 
+@pytest.mark.effect("dialer:tls", "handshakeTimeout")
 def test_a_silent_server_runs_into_the_deadline():
     left, right = socket_pair()
     with pytest.raises(DialFailed, match="timed out"):

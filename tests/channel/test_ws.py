@@ -107,11 +107,14 @@ def test_both_sides(listen, dial):
     right.close(True)
 
 
+@pytest.mark.effect("listener:ws", "path")
+@pytest.mark.effect("dialer:ws", "path")
 def test_wrong_path():
     with pytest.raises(HandshakeFailed, match="404"):
         shaken({}, {"path": "/other"})
 
 
+@pytest.mark.effect("dialer:ws", "host")
 def test_host_option():
     left, right = shaken({}, {"host": "front.test"})
     assert right.info.host == "front.test"
@@ -119,6 +122,54 @@ def test_host_option():
     right.close(True)
 
 
+@pytest.mark.effect("dialer:ws", "header")
+def test_headers_of_the_request():
+    _, dialing = layers(None, {"header": {"X-Asked": "yes"}})
+    left, right = socket_pair()
+    asking = gevent.spawn(dialing.connect, left)
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += right.recv()
+    asking.kill()
+    assert b"\r\nX-Asked: yes\r\n" in head
+    left.close(True)
+    right.close(True)
+
+
+ASKED = (
+    b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+@pytest.mark.effect("listener:ws", "header")
+def test_headers_of_the_answer():
+    serving, _ = layers({"header": {"X-Answered": "yes"}})
+    left, right = socket_pair()
+    left.sendall(ASKED)
+    serving.accept(right)
+    assert b"\r\nX-Answered: yes\r\n" in left.recv()
+    left.close(True)
+    right.close(True)
+
+
+@pytest.mark.effect("listener:ws", "enableCompression")
+@pytest.mark.effect("dialer:ws", "enableCompression")
+@pytest.mark.parametrize(
+    ("listen", "dial", "smaller"),
+    [(True, True, True), (True, False, False), (False, True, False)],
+    ids=["both", "listener", "dialer"],
+)
+def test_compression_when_both_want_it(listen, dial, smaller):
+    left, right = shaken({"enableCompression": listen}, {"enableCompression": dial})
+    for conn in (left, right):
+        wire = b"".join(bytes(part) for part in [conn.codecs[0].encode(b"again " * 1000)])
+        assert (len(wire) < 1000) == smaller
+    left.close(True)
+    right.close(True)
+
+
+@pytest.mark.effect("listener:ws", "handshakeTimeout", "readHeaderTimeout")
 @pytest.mark.parametrize("key", ["handshakeTimeout", "ws.readHeaderTimeout"])
 def test_a_silent_client_runs_into_the_deadline(key):
     serving, _ = layers({key: "30ms"})
@@ -129,6 +180,7 @@ def test_a_silent_client_runs_into_the_deadline(key):
     right.close()
 
 
+@pytest.mark.effect("dialer:ws", "handshakeTimeout")
 def test_a_silent_server_runs_into_the_deadline():
     _, dialing = layers(None, {"handshakeTimeout": "30ms"})
     left, right = socket_pair()
@@ -193,6 +245,7 @@ def pinging(metadata, clock):
     return left, right, Keeper(left), Keeper(right)
 
 
+@pytest.mark.effect("dialer:ws", "ws.keepalive", "ttl")
 def test_answered_pings_keep_a_conn(clock):
     left, right, keeper, other = pinging({"keepalive": True, "ttl": "10s"}, clock)
     left.endpoint.start()
