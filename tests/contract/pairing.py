@@ -57,7 +57,7 @@ chains:
     nodes:
     - name: node
       addr: "{address}"
-      dialer: {{type: {name}}}
+      dialer: {{type: {name}, metadata: {{{dialer}}}}}
       connector: {{type: {connector}}}
       metadata: {{{node}}}
 """
@@ -82,6 +82,7 @@ class Pair:
         service: further lines of the far service.
         rest: further sections of the far configuration.
         node: metadata of the near node.
+        dialer: metadata of its dialer.
         via: the port that the near node dials instead of the far service.
     """
 
@@ -94,6 +95,7 @@ class Pair:
         service: str = "",
         rest: str = "",
         node: str = "",
+        dialer: str = "",
         via: int = 0,
         network: str = "tcp",
     ) -> None:
@@ -125,6 +127,7 @@ class Pair:
                 connector=connector,
                 target=f"127.0.0.1:{target}",
                 node=node,
+                dialer=dialer,
             )
         )
         self.port = self.near.port("near")
