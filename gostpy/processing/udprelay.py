@@ -11,22 +11,21 @@ Differs   in gost a malformed datagram or a name that cannot be resolved ends th
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from gevent import spawn_raw
-from gevent.event import Event
 
-from gostpy.errors import ConnectionClosed, GostError
+from gostpy.errors import GostError
 from gostpy.interfaces import Request
 from gostpy.net import timers
 from gostpy.net.conn import format_address
 from gostpy.net.dial import is_ip
 from gostpy.net.dial import resolve as resolve_name
 from gostpy.net.metered import PacketMeter, rounded
-from gostpy.net.packet import PacketConn, PacketSink, UDPSocket
+from gostpy.net.packet import PacketConn, UDPSocket
 from gostpy.net.packetpipe import PacketPipe, pipe_packets
+from gostpy.net.threaded import hubbed
 from gostpy.net.wrapped import WrappedPackets
 from gostpy.processing.context import HandlerContext
 from gostpy.wire.address import split_target
@@ -63,12 +62,12 @@ def relay_packets(
     started = timers.now()
     if context.strict and size <= 0:
         size = _GOST_SIZE
-    outer = _Client(context, _hubbed(client), upstream, request, size, resolve)
+    outer = _Client(context, hubbed(client), upstream, request, size, resolve)
 
     def over(done: PacketPipe) -> None:
         context.finished(request, started, done.forwarded, done.returned, done.error)
 
-    pipe_packets(outer, _hubbed(upstream), over, idle=idle)
+    pipe_packets(outer, hubbed(upstream), over, idle=idle)
 
 
 class _Client(WrappedPackets):
@@ -225,72 +224,3 @@ class _Targets:
         if address not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(address)
             self._context.log.warn(f"datagrams dropped: {address}: {reason}", dst=address)
-
-
-def _hubbed(packets: PacketConn) -> PacketConn:
-    return packets if packets.on_hub else _Threaded(packets)
-
-
-class _Threaded(PacketConn):
-    """A packet conn that only works in green threads, made to work on the hub."""
-
-    on_hub = True
-
-    def __init__(self, inner: PacketConn) -> None:
-        super().__init__(inner.info)
-        self._inner = inner
-        self._waiting: deque[tuple[bytes, str]] = deque()
-        self._ready = Event()
-        self._going = Event()
-        self._going.set()
-
-    def start(self, sink: PacketSink) -> None:
-        self.sink = sink
-        spawn_raw(self._run, self._receive)
-        spawn_raw(self._run, self._send)
-
-    def pause(self) -> None:
-        self._going.clear()
-
-    def resume(self) -> None:
-        self._going.set()
-
-    def send_now(self, data: bytes, address: str = "") -> float:
-        if self.closed:
-            raise ConnectionClosed("packet conn is closed")
-        if len(self._waiting) < _MOST_WAITING:  # above, the datagram is lost
-            self._waiting.append((data, address))
-            self._ready.set()
-        return 0.0
-
-    def _run(self, step: Callable[[], Any]) -> None:
-        """One direction, until the conn is closed."""
-        error: BaseException | None = None
-        try:
-            while not self.closed:
-                step()
-        except ConnectionClosed as closed:
-            error = closed.__cause__
-        except Exception as failure:
-            error = failure
-        sink, self.sink = self.sink, None
-        self.close()
-        if sink is not None:
-            sink.ended(error)
-
-    def _receive(self) -> None:
-        self._going.wait()
-        data, address = self._inner.recv_from()
-        if self.sink is not None:
-            self.sink.datagram(data, address)
-
-    def _send(self) -> None:
-        self._ready.wait()
-        while self._waiting:
-            self._inner.send_to(*self._waiting.popleft())
-        self._ready.clear()
-
-    def _close(self) -> None:
-        self._ready.set()
-        self._going.set()
-        self._inner.close()
