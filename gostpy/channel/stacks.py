@@ -50,7 +50,11 @@ _BOTH = {
     "mtls": Stack("tcp", ("tls",), "smux"),
     "mws": Stack("tcp", ("ws",), "smux"),
     "mwss": Stack("tcp", ("tls", "ws"), "smux"),
+    "ohttp": Stack("tcp", ("ohttp",)),
+    "otls": Stack("tcp", ("otls",)),
     "udp": Stack("udp"),
+    "dtls": Stack("dtlspackets", ("dtls",)),
+    "ftcp": Stack("ftcp"),
     "unix": Stack("unix"),
     "stdio": Stack("stdio"),
 }
@@ -76,6 +80,7 @@ DIALERS: dict[str, Stack] = {
     "wss": Stack("tcp", ("tls", "ws"), keys=_WS_KEYS),
     "mws": Stack("tcp", ("ws",), "smux", keys=_WS_KEYS),
     "mwss": Stack("tcp", ("tls", "ws"), "smux", keys=_WS_KEYS),
+    "ohttps": Stack("tcp", ("ohttp",)),  # as in gost: no TLS, whatever the name says
     "direct": Stack("direct"),
     "virtual": Stack("direct"),
 }
@@ -83,14 +88,19 @@ DIALERS: dict[str, Stack] = {
 _MODULES = {
     "tcp": "gostpy.channel.tcp:Carrier",
     "udp": "gostpy.channel.udp:Carrier",
+    "ftcp": "gostpy.channel.ftcp:Carrier",
     "unix": "gostpy.channel.unix:Carrier",
     "stdio": "gostpy.channel.stdio:Carrier",
     "direct": "gostpy.channel.direct:Carrier",
     "rtcp": "gostpy.channel.remote:StreamCarrier",
     "rudp": "gostpy.channel.rudp:Carrier",
     "runix": "gostpy.channel.remote:UnixCarrier",
+    "dtlspackets": "gostpy.channel.dtlspackets:Carrier",
     "tls": "gostpy.channel.tls:Layer",
+    "dtls": "gostpy.channel.dtls:Layer",
     "ws": "gostpy.channel.ws:Layer",
+    "ohttp": "gostpy.channel.ohttp:Layer",
+    "otls": "gostpy.channel.otls:Layer",
     "smux": "gostpy.channel.mux:Mux",
 }
 

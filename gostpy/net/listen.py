@@ -66,6 +66,10 @@ class Acceptor:
             with contextlib.suppress(OSError):
                 os.unlink(self.address)
 
+    def accept_now(self) -> None:
+        """Take what waits, without waiting for the loop to say so."""
+        self._ready()
+
     def _ready(self) -> None:
         accept, family, accepted = self.sock._accept, self.sock.family, self._accepted  # type: ignore[attr-defined]
         try:

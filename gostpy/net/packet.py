@@ -15,7 +15,10 @@ A meter delays what comes after a datagram, and drops datagrams that are larger 
 from __future__ import annotations
 
 import _socket
+import array
 import errno
+import fcntl
+import termios
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -129,6 +132,11 @@ class PacketConn:
     def send_now(self, data: bytes, address: str = "") -> float:
         """Send without waiting; the seconds for which no more should be sent. Raises OSError."""
         raise NotImplementedError
+
+    @property
+    def congested(self) -> bool:
+        """The system would rather have no more datagrams now; bursts may be lost."""
+        return False
 
     def settimeout(self, seconds: float | None) -> None:
         self.timeout = seconds
@@ -281,17 +289,26 @@ class UDPSocket(PacketConn):
                 return 0.0
             delay = self.meter.sent(len(data))
         try:
-            if self._peer:
-                self.sock.send(data)
-            else:
-                assert self._names is not None
-                self.sock.sendto(data, self._names[address])
+            self._send(data, address)
         except BlockingIOError:
             pass  # a full buffer: the datagram is lost, as datagrams may be
         except OSError as error:
             if error.errno not in _LOST or error.errno == errno.EMSGSIZE:
                 raise
         return delay
+
+    @property
+    def congested(self) -> bool:
+        waiting = array.array("i", (0,))
+        fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, waiting)
+        return waiting[0] > self.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF) // 2
+
+    def _send(self, data: bytes, address: str) -> None:
+        if self._peer:
+            self.sock.send(data)
+        else:
+            assert self._names is not None
+            self.sock.sendto(data, self._names[address])
 
     # -- names ------------------------------------------------------------------------------------
 

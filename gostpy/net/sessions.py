@@ -195,6 +195,10 @@ class Session(PacketConn):
             self._end_soon()
         return delay
 
+    @property
+    def congested(self) -> bool:
+        return self._sessions.packets.congested
+
     def _end_soon(self) -> None:
         """It was answered: the peer's next datagram begins another session. What else came back in
         the same turn of the loop is still sent."""
@@ -218,6 +222,8 @@ class Sessions:
         accepted: gets each new session, on the hub or in that thread; must not block. It closes
             what it refuses.
         ended: told when ``packets`` is gone; all sessions have been closed then.
+        first: asked about each datagram of an unknown peer: what its session gets of it, nothing
+            for no session. It may have answered the peer by itself.
     """
 
     def __init__(
@@ -226,6 +232,7 @@ class Sessions:
         accepted: Callable[[Session], None],
         limits: SessionLimits = _DEFAULT,
         ended: Callable[[BaseException | None], None] | None = None,
+        first: Callable[[bytes, str], bytes] | None = None,
     ) -> None:
         self.packets = packets
         self.address = packets.info.local
@@ -233,6 +240,7 @@ class Sessions:
         self.untaken = 0
         self._accepted = accepted
         self._ended = ended
+        self._first = first
         self._sessions: dict[Any, Session] = {}
         self._count = 0
         self._sweeping = False
@@ -259,6 +267,10 @@ class Sessions:
     def datagram(self, data: bytes, address: str) -> None:
         session = self._sessions.get(address)
         if session is None:
+            if self._first is not None:
+                data = self._first(data, address)
+                if not data:
+                    return
             session = self._begin(address)
             if session is None:
                 return
@@ -303,6 +315,12 @@ class Sessions:
             return False
         del self._sessions[session.key]
         return True
+
+    def end(self, address: str) -> None:
+        """A peer is gone."""
+        session = self._sessions.get(address)
+        if session is not None:
+            session.close()
 
     def ended(self, error: BaseException | None) -> None:
         """The packet conn is gone, and with it every session."""

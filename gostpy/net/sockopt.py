@@ -74,18 +74,20 @@ def _setns(descriptor: int, what: str) -> None:
         raise OSError(error, os.strerror(error), what)
 
 
-def open_socket(family: int, kind: int, options: SocketOptions = DEFAULT) -> _socket.socket:
-    """A non-blocking socket with namespace, mark and MPTCP applied."""
+def open_socket(
+    family: int, kind: int, options: SocketOptions = DEFAULT, protocol: int = 0
+) -> _socket.socket:
+    """A non-blocking socket with namespace, mark and MPTCP applied; ``protocol`` of raw ones."""
     flags = kind | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
     if options is DEFAULT:
-        return _socket.socket(family, flags)
+        return _socket.socket(family, flags, protocol)
     sock: _socket.socket | None = None
     with in_namespace(options.netns):
         if options.mptcp and kind == _socket.SOCK_STREAM and family != _socket.AF_UNIX:
             with contextlib.suppress(OSError):  # an old kernel: plain TCP, as gost
                 sock = _socket.socket(family, flags, IPPROTO_MPTCP)
         if sock is None:
-            sock = _socket.socket(family, flags)
+            sock = _socket.socket(family, flags, protocol)
     if options.mark:
         with contextlib.suppress(OSError):  # gost only warns: marking needs a capability
             sock.setsockopt(_socket.SOL_SOCKET, SO_MARK, options.mark)

@@ -37,6 +37,10 @@ def dial_direct(
         return dial_udp(address, sockets)
     if network == "unix":
         return dial_unix(address, sockets, timeout=timeout)
+    if network == "ftcp":
+        from gostpy.net.faketcp import dial_fake_tcp
+
+        return dial_fake_tcp(address, sockets, timeout=timeout)
     raise Unsupported(f"cannot dial network {network!r} directly")
 
 
