@@ -224,7 +224,7 @@ class StreamEndpoint(Endpoint):
         while not self._arrived:
             if self.reason is not None:
                 raise ConnectionClosed(str(self.reason)) from self.reason
-            if self.peer_ended or self.local_ended:
+            if self.peer_ended or self.conn is None or (self.local_ended and not self.can_half):
                 return b""
             self._reader = getcurrent()
             try:

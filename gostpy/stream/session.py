@@ -177,8 +177,12 @@ class MuxSession:
         self._corked.clear()
         if self._ticking is not None:
             self._ticking.cancel()
-        self.conn.close(now)
+        self._leave_conn(now)
         get_hub().loop.run_callback(self._bury)
+
+    def _leave_conn(self, now: bool) -> None:
+        """The session is over: close its conn; with ``now``, output may be dropped."""
+        self.conn.close(now)
 
     def _bury(self) -> None:
         streams = list(self._streams.values())
