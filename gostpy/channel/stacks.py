@@ -53,8 +53,11 @@ _BOTH = {
     "ohttp": Stack("tcp", ("ohttp",)),
     "otls": Stack("tcp", ("otls",)),
     "udp": Stack("udp"),
+    "quic": Stack("quic", (), "quicstreams"),
     "dtls": Stack("dtlspackets", ("dtls",)),
     "ftcp": Stack("ftcp"),
+    "h2": Stack("tcp", ("h2tls",), "h2s"),
+    "h2c": Stack("tcp", (), "h2c"),
     "unix": Stack("unix"),
     "stdio": Stack("stdio"),
 }
@@ -64,6 +67,13 @@ LISTENERS: dict[str, Stack] = {
     "rtcp": Stack("rtcp"),
     "rudp": Stack("rudp"),
     "runix": Stack("runix"),
+    "red": Stack("redirect"),
+    "redir": Stack("redirect"),
+    "redirect": Stack("redirect"),
+    "redu": Stack("redu"),
+    "tun": Stack("tun"),
+    "tap": Stack("tap"),
+    "tungo": Stack("tungo"),
 }
 
 # their dialers' own ``keepalive`` means pings of WebSocket
@@ -95,13 +105,23 @@ _MODULES = {
     "rtcp": "gostpy.channel.remote:StreamCarrier",
     "rudp": "gostpy.channel.rudp:Carrier",
     "runix": "gostpy.channel.remote:UnixCarrier",
+    "redirect": "gostpy.channel.redirect:Carrier",
+    "redu": "gostpy.channel.redu:Carrier",
+    "tun": "gostpy.channel.tun:Carrier",
+    "tap": "gostpy.channel.tap:Carrier",
+    "tungo": "gostpy.channel.tungo:Carrier",
     "dtlspackets": "gostpy.channel.dtlspackets:Carrier",
     "tls": "gostpy.channel.tls:Layer",
     "dtls": "gostpy.channel.dtls:Layer",
+    "h2tls": "gostpy.channel.h2tls:Layer",
     "ws": "gostpy.channel.ws:Layer",
     "ohttp": "gostpy.channel.ohttp:Layer",
     "otls": "gostpy.channel.otls:Layer",
+    "quic": "gostpy.channel.quic:Carrier",
+    "quicstreams": "gostpy.channel.quicstreams:Mux",
     "smux": "gostpy.channel.mux:Mux",
+    "h2c": "gostpy.channel.h2:Mux",
+    "h2s": "gostpy.channel.h2:SecureMux",
 }
 
 

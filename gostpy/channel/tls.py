@@ -34,7 +34,12 @@ class Layer:
     """One TLS handshake. The context of the side in use is made once.
 
     Raises ConfigError: certificate files or settings cannot be used.
+
+    Attributes:
+        alpn: what the transport above asks for, besides the protocols of the settings.
     """
+
+    alpn: tuple[str, ...] = ()
 
     def __init__(self, options: ListenOptions | DialOptions, context: Context) -> None:
         self.options = options
@@ -42,11 +47,13 @@ class Layer:
         self._name = host_of(context.address)
         self._server: ServerContext | None = None
         self._client: ClientContext | None = None
+        given = context.tls.alpn if context.tls is not None else ()
+        alpn = (*given, *(name for name in self.alpn if name not in given)) if self.alpn else ()
         if context.listening:
-            self._server = ServerContext(context.tls, log=context.log)
+            self._server = ServerContext(context.tls, alpn=alpn, log=context.log)
             self._server.current()  # a certificate is made now, not while the first client waits
         else:
-            self._client = ClientContext(context.tls, log=context.log)
+            self._client = ClientContext(context.tls, alpn=alpn, log=context.log)
 
     def accept(self, conn: Conn) -> None:
         assert self._server is not None, "a layer of the dialing side"

@@ -65,7 +65,7 @@ from gostpy.wire.http2history import ClosedStreams
 __all__ = ["Config", "Session", "Stream", "StreamReset"]
 
 _MAX_ID = 0x7FFFFFFF
-_FIRST_MAX_STREAMS = 100  # of the peer, until its settings are there
+_FIRST_MAX_STREAMS = 99  # of the peer, until its settings are there
 _SLOT_TIMEOUT = 15.0
 _PARTING = 1.0
 """Seconds that a peer has to read why the connection ends."""
@@ -154,7 +154,12 @@ class Session(MuxSession):
     def stream_count(self) -> int:
         return len(self._streams) + self._reserved
 
-    def start(self) -> None:
+    def start(self, first: Sequence[tuple[str, str]] = ()) -> None:
+        """Take the conn over.
+
+        Args:
+            first: the whole request of stream 1 of a connection that was HTTP/1.1 before.
+        """
         config = self.config
         values = [
             (INITIAL_WINDOW_SIZE, config.stream_window),
@@ -167,6 +172,8 @@ class Session(MuxSession):
         else:
             values.insert(0, (MAX_CONCURRENT_STREAMS, config.max_streams))
         self.send(settings(values) + window_update(0, config.window - DEFAULT_WINDOW))
+        if first:
+            self._opened(1, first, True)
         super().start()
 
     def open(self) -> Conn:
@@ -403,10 +410,6 @@ class Session(MuxSession):
             get_hub().handle_error(self, type(error), error, error.__traceback__)
             stream.close(True)
 
-    def serve_first(self, fields: Sequence[tuple[str, str]]) -> None:
-        """Stream 1 of a connection that was HTTP/1.1: its request came whole, before."""
-        self._opened(1, fields, True)
-
     def _refuse(self, stream_id: int, code: int) -> None:
         self._count_idle()
         self._closed.add(stream_id, True)
@@ -438,6 +441,13 @@ class Session(MuxSession):
 
     def configured(self, pairs: list[tuple[int, int]]) -> None:
         self._count_idle()
+        self.apply(pairs)
+        self.send(_SETTINGS_ACK)
+
+    def apply(self, pairs: list[tuple[int, int]]) -> None:
+        """Heed the peer's settings. Raises Http2Error."""
+        if self._max_streams == _FIRST_MAX_STREAMS:
+            self._max_streams = MAX_WINDOW  # unless they tell another limit
         for key, value in pairs:
             if key == INITIAL_WINDOW_SIZE:
                 self._resize(value - self.stream_room)
@@ -448,15 +458,7 @@ class Session(MuxSession):
                 self._max_streams = value
             elif key == HEADER_TABLE_SIZE:
                 self.codec.limit_table(value)
-        if self._max_streams == _FIRST_MAX_STREAMS and self._last == 0:
-            self._limit_unless(pairs)
         self._slot.set()
-        self.send(_SETTINGS_ACK)
-
-    def _limit_unless(self, pairs: list[tuple[int, int]]) -> None:
-        """Without a limit of its own the peer takes any number of streams."""
-        if all(key != MAX_CONCURRENT_STREAMS for key, _ in pairs):
-            self._max_streams = MAX_WINDOW
 
     def _resize(self, change: int) -> None:
         """All windows of streams grow or shrink. Raises Http2Error: one grows too large."""

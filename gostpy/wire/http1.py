@@ -13,7 +13,7 @@ A line may end in LF alone, and a folded header line is joined with one space, a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from gostpy.addresses import ip_bytes
@@ -28,6 +28,7 @@ __all__ = [
     "Head",
     "RequestHead",
     "ResponseHead",
+    "client_ip",
     "head_end",
     "is_field",
     "response",
@@ -320,11 +321,16 @@ class RequestHead(Head):
 
         CF-Connecting-IP, else the first of X-Forwarded-For, else X-Real-Ip, as in gost.
         """
-        for name in ("cf-connecting-ip", "x-forwarded-for", "x-real-ip"):
-            text = self.get(name).partition(",")[0].strip()
-            if text:
-                return text if ip_bytes(text) is not None else ""
-        return ""
+        return client_ip(self.get)
+
+
+def client_ip(get: Callable[[str], str]) -> str:
+    """The client's address in headers, which ``get`` finds by lower-case name; empty for none."""
+    for name in ("cf-connecting-ip", "x-forwarded-for", "x-real-ip"):
+        text = get(name).partition(",")[0].strip()
+        if text:
+            return text if ip_bytes(text) is not None else ""
+    return ""
 
 
 def _authority(text: str) -> str:

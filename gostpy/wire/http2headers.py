@@ -11,13 +11,14 @@ it ends its stream, the connection goes on.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hpack import Decoder, Encoder, HPACKError, OversizedHeaderListError
 
-from gostpy.errors import ProtocolError
+from gostpy.errors import ConfigError, ProtocolError
 from gostpy.interfaces import ExchangeRequest
+from gostpy.wire.http1 import is_field
 from gostpy.wire.http2 import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, Http2Error
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Malformed",
     "Response",
     "check_trailers",
+    "configured_lines",
     "content_length",
     "read_request",
 ]
@@ -161,6 +163,21 @@ class Response:
     def get(self, name: str) -> str:
         """The first value of a header, given in lower case; empty when there is none."""
         return next((value for key, value in self.headers if key == name), "")
+
+
+def configured_lines(header: Mapping[str, Any]) -> dict[str, str]:
+    """Lower-case names and values of a configured map, without what HTTP/2 has no place for.
+
+    Raises ConfigError: a name or value that HTTP cannot carry.
+    """
+    lines: dict[str, str] = {}
+    for name, value in header.items():
+        text = "" if value is None else str(value)
+        if not is_field(name, text):
+            raise ConfigError(f"header: {name!r} cannot be sent as an HTTP header line")
+        if name.lower() not in _CONNECTION_LINES:
+            lines[name.lower()] = text
+    return lines
 
 
 def check_trailers(fields: Sequence[tuple[str, str]]) -> Fields:
