@@ -58,13 +58,20 @@ class Node:
         return " / ".join(said[-2:])[-200:]
 
     def wait_for(self, addresses: list[str]) -> None:
-        """Until every TCP address accepts. Raises NodeFailed."""
+        """Until TCP addresses accept and ``udp!`` addresses are bound. Raises NodeFailed."""
         end = time.monotonic() + START
         for address in addresses:
             host, _, port = address.rpartition(":")
             while True:
-                with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
-                    break
+                if host.startswith("udp!"):
+                    if _is_bound(int(port)):
+                        break
+                else:
+                    with (
+                        contextlib.suppress(OSError),
+                        socket.create_connection((host, int(port)), 1),
+                    ):
+                        break
                 if self.process.poll() is not None or time.monotonic() > end:
                     raise NodeFailed(f"{self.name} did not start: {self.tail()}")
                 gevent.sleep(0.02)
@@ -82,6 +89,15 @@ class Node:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+def _is_bound(port: int) -> bool:
+    """Whether a UDP socket of this machine has the port."""
+    for table in ("/proc/net/udp", "/proc/net/udp6"):
+        with contextlib.suppress(OSError), open(table, encoding="ascii") as lines:
+            if any(line.split()[1].endswith(f":{port:04X}") for line in lines):
+                return True
+    return False
 
 
 def _complaint(line: str) -> str:

@@ -26,6 +26,7 @@ CHECK = 30.0
 PORT_TRIES = 3
 USER, PASSWORD, WRONG_PASSWORD = "user", "pass-word", "wrong-word"
 _ENTRIES = {"{entries}": "tcp", "{remote entries}": "rtcp"}
+_DATAGRAM_CHANNELS = ("dtls", "h3", "h3-masque", "http3", "kcp", "quic", "wt")
 _ENTRY_TARGETS = ("echo", "bulk", "half", "banner", "refused")
 
 IMPLEMENTATIONS = ("gost", "gostpy", "gost33")
@@ -197,17 +198,22 @@ class _Game:
         return command + [_placed(item, places) for item in arguments]
 
     def _awaited(self, name: str) -> list[str]:
-        """TCP addresses that tell that a node is up: of -L, or named under ``await``."""
+        """Addresses that tell that a node is up: of -L, or named under ``await``; those of channels
+        on datagrams have ``udp!`` in front."""
         given = self.scenario.nodes[name]
         if isinstance(given, dict):
             return [self._places[key] for key in given.get("await", ())]
         text = str(given)
         keys = [name, "a", "b", "c", "d", "entry", *(f"entry.{target}" for target in TARGETS)]
-        found = [key for key in dict.fromkeys(keys) if _is_awaited(text, key)]
+        found = [key for key in dict.fromkeys(keys) if _is_listener(text, key)]
+        datagrams = [key for key in found if _on_datagrams(text, key)]
+        found = [key for key in found if key not in datagrams and not _is_udp(text, key)]
         if any(entries in text for entries in _ENTRIES):
             # remote listeners come up one by one, in any order
             found += [f"entry.{target}" for target in _ENTRY_TARGETS]
-        return [self._places[key] for key in found]
+        return [self._places[key] for key in found] + [
+            f"udp!{self._places[key]}" for key in datagrams
+        ]
 
     # -- checks ----------------------------------------------------------------------------------
 
@@ -250,15 +256,25 @@ def _placed(text: str, places: dict[str, str]) -> str:
     return text
 
 
-def _is_awaited(text: str, key: str) -> bool:
-    """Whether a placeholder of a command line is a TCP address that is listened on."""
+def _is_listener(text: str, key: str) -> bool:
+    """Whether a placeholder of a command line is an address that is listened on."""
     at = text.find("{" + key + "}")
     before = text[: max(at, 0)]
-    return at >= 0 and before.rfind("-L") >= before.rfind("-F") and not _is_datagram(before)
+    return at >= 0 and before.rfind("-L") >= before.rfind("-F")
 
 
-def _is_datagram(before: str) -> bool:
-    """Whether the text ends in the scheme of a udp listener, which cannot be connected to."""
+def _scheme(text: str, key: str) -> str:
+    before = text[: text.find("{" + key + "}")]
     start = max(before.rfind("'"), before.rfind('"'), 0)
-    scheme = before[start + 1 :].partition("://")[0]
+    return before[start + 1 :].partition("://")[0]
+
+
+def _is_udp(text: str, key: str) -> bool:
+    """A udp listener, which may come up when it likes."""
+    scheme = _scheme(text, key)
     return scheme in ("udp", "ssu", "rudp", "redu") or scheme.endswith("+udp")
+
+
+def _on_datagrams(text: str, key: str) -> bool:
+    """A listener of streams that are carried by UDP."""
+    return _scheme(text, key).rpartition("+")[2] in _DATAGRAM_CHANNELS
