@@ -58,6 +58,8 @@ _BOTH = {
     "ftcp": Stack("ftcp"),
     "h2": Stack("tcp", ("h2tls",), "h2s"),
     "h2c": Stack("tcp", (), "h2c"),
+    "ssh": Stack("tcp", ("sshlogin",), "ssh"),
+    "sshd": Stack("tcp", ("sshlogin",), "sshd"),
     "unix": Stack("unix"),
     "stdio": Stack("stdio"),
 }
@@ -76,7 +78,7 @@ LISTENERS: dict[str, Stack] = {
     "tungo": Stack("tungo"),
 }
 
-# their dialers' own ``keepalive`` means pings of WebSocket
+# their dialers' own ``keepalive`` means pings of WebSocket or SSH
 _WS_KEYS = {
     "keepalive": ("tcp.keepalive",),
     "keepalive_idle": ("tcp.keepalive.idle",),
@@ -90,6 +92,8 @@ DIALERS: dict[str, Stack] = {
     "wss": Stack("tcp", ("tls", "ws"), keys=_WS_KEYS),
     "mws": Stack("tcp", ("ws",), "smux", keys=_WS_KEYS),
     "mwss": Stack("tcp", ("tls", "ws"), "smux", keys=_WS_KEYS),
+    "ssh": Stack("tcp", ("sshlogin",), "ssh", keys=_WS_KEYS),
+    "sshd": Stack("tcp", ("sshlogin",), "sshd", keys=_WS_KEYS),
     "ohttps": Stack("tcp", ("ohttp",)),  # as in gost: no TLS, whatever the name says
     "direct": Stack("direct"),
     "virtual": Stack("direct"),
@@ -119,7 +123,10 @@ _MODULES = {
     "otls": "gostpy.channel.otls:Layer",
     "quic": "gostpy.channel.quic:Carrier",
     "quicstreams": "gostpy.channel.quicstreams:Mux",
+    "sshlogin": "gostpy.channel.sshlogin:Layer",
     "smux": "gostpy.channel.mux:Mux",
+    "ssh": "gostpy.channel.ssh:Mux",
+    "sshd": "gostpy.channel.sshd:Mux",
     "h2c": "gostpy.channel.h2:Mux",
     "h2s": "gostpy.channel.h2:SecureMux",
 }

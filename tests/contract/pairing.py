@@ -24,7 +24,7 @@ EXCEPTIONS = {
     "h3-masque": "speaks with the masque handler only",
 }
 
-PROTOCOLS = {"http2": ("http2", "http2")}
+PROTOCOLS = {"http2": ("http2", "http2"), "sshd": ("sshd", "sshd")}
 """Data channel -> the handler and connector that it must be used with."""
 
 NAMES = sorted(name for name in LISTENERS if name in DIALERS and name not in EXCEPTIONS)
