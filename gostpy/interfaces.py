@@ -149,6 +149,8 @@ class Context:
         sockets: interface, mark, namespace, MPTCP.
         node: name of the node, for messages.
         service: name of the service, for messages.
+        strict: gost's own behaviour where a working config could depend on it.
+        find: (kind, name) -> a named object such as a ``router``, or None; asked at each use.
     """
 
     address: str
@@ -163,6 +165,8 @@ class Context:
     service: str = ""
     guards: Guards | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    find: Callable[[str, str], Any] | None = None
+    strict: bool = False
 
 
 class Router(Protocol):
@@ -204,7 +208,12 @@ class Guards(Protocol):
 
     def session(self, conn: Any) -> bool:
         """A conn was born without a socket of its own (a UDP session, a stream of a remote
-        binding): False when it is refused; the caller closes it. On the hub."""
+        binding): False when it is refused; the caller closes it. On the hub. A device has no peer:
+        its handler asks ``admits`` about those that it talks to."""
+        ...
+
+    def admits(self, address: str) -> bool:
+        """Whether admission lets the peer ``ip:port`` in. On the hub."""
         ...
 
     def opened(self, conn: Conn) -> None:

@@ -78,7 +78,8 @@ def build_listener(
     name = config.type or "tcp"
     row = stack("listener", name, f"{where}.type")
     parts = _stack_parts(world, row, config.metadata, where, scope, True)
-    made = _make(parts, dataclasses.replace(context, listening=True), where)
+    context = dataclasses.replace(context, listening=True)
+    made = _make(parts, context, where)
     carrier, layers, mux = _split(row, made)
     limit = max((getattr(options, "handshake_timeout", 0.0) for _, options in parts), default=0.0)
     listener = StackListener(carrier, layers, mux, guards, context, limit or HANDSHAKE_TIMEOUT)
@@ -104,6 +105,7 @@ def build_dialer(
         sockets=sockets,
         node=config.name,
         metadata=config.metadata or {},
+        strict=world.strict,
     )
     context.tls = _with_server_name(context, config.addr)
     carrier, layers, mux = _split(row, _make(parts, context, place))

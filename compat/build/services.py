@@ -95,6 +95,8 @@ class _Builder:
             service=self.name,
             guards=guards,
             metadata=self.config.metadata or {},
+            find=world.runtime.get,
+            strict=world.strict,
         )
         listener, key = build_listener(
             world, self.listener, context, guards, f"{where}.listener", where

@@ -13,18 +13,19 @@ Differs   gost cuts datagrams off at ``readBufferSize``; here they arrive whole.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gevent import get_hub, getcurrent, sleep, spawn_raw
 
 from gostpy.errors import ConnectionClosed
-from gostpy.net import timers
+from gostpy.net import lasting, timers
 from gostpy.net.conn import ConnInfo
 from gostpy.net.metered import rounded
 from gostpy.net.packet import PacketConn, PacketSink
 from gostpy.net.timers import timeout
+from gostpy.net.udpburst import send_all
 
 __all__ = ["Session", "SessionLimits", "Sessions"]
 
@@ -195,9 +196,26 @@ class Session(PacketConn):
             self._end_soon()
         return delay
 
+    def send_batch(self, datagrams: Sequence[bytes], address: str = "") -> None:
+        """Send several without waiting. Raises OSError."""
+        if self.meter is not None or not self.held:
+            for datagram in datagrams:
+                self.send_now(datagram)
+            return
+        if self.closed:
+            raise ConnectionClosed("session is closed")
+        self.idle = False
+        send_all(self._sessions.packets, datagrams, self.peer)
+
     @property
     def congested(self) -> bool:
         return self._sessions.packets.congested
+
+    def begin_anew(self, data: bytes) -> None:
+        """The peer has begun anew: this session ends, and the datagram is for the next one."""
+        sessions = self._sessions
+        self.close()
+        sessions.datagram(data, self.peer)
 
     def _end_soon(self) -> None:
         """It was answered: the peer's next datagram begins another session. What else came back in
@@ -224,6 +242,10 @@ class Sessions:
         ended: told when ``packets`` is gone; all sessions have been closed then.
         first: asked about each datagram of an unknown peer: what its session gets of it, nothing
             for no session. It may have answered the peer by itself.
+        lasting: sessions that are held outlast ``close``, and the socket with them.
+
+    Attributes:
+        left: told the address of each session that has ended.
     """
 
     def __init__(
@@ -233,6 +255,7 @@ class Sessions:
         limits: SessionLimits = _DEFAULT,
         ended: Callable[[BaseException | None], None] | None = None,
         first: Callable[[bytes, str], bytes] | None = None,
+        lasting: bool = False,
     ) -> None:
         self.packets = packets
         self.address = packets.info.local
@@ -241,6 +264,9 @@ class Sessions:
         self._accepted = accepted
         self._ended = ended
         self._first = first
+        self.left: Callable[[str], Any] | None = None
+        self._lasting = lasting
+        self._closing = False
         self._sessions: dict[Any, Session] = {}
         self._count = 0
         self._sweeping = False
@@ -267,25 +293,30 @@ class Sessions:
     def datagram(self, data: bytes, address: str) -> None:
         session = self._sessions.get(address)
         if session is None:
+            if self._closing:
+                return
             if self._first is not None:
                 data = self._first(data, address)
                 if not data:
                     return
-            session = self._begin(address)
+            session = self.begin(address)
             if session is None:
                 return
         session.deliver(data)
 
-    def _begin(self, peer: str) -> Session | None:
+    def facts(self, address: str) -> ConnInfo:
+        """Of a new session."""
+        host, _, port = address.rpartition(":")
+        return ConnInfo(peer=(host.strip("[]"), int(port)), local=self.address)
+
+    def begin(self, peer: str) -> Session | None:
         """A session for a new peer; None when too many wait or it is refused."""
         limits = self.limits
         if self.untaken >= limits.backlog:
             return None
         self._count += 1
         key = (peer, self._count) if limits.stateless else peer
-        host, _, port = peer.rpartition(":")
-        info = ConnInfo(peer=(host.strip("[]"), int(port)), local=self.address)
-        session = Session(self, key, peer, info)
+        session = Session(self, key, peer, self.facts(peer))
         self._sessions[key] = session
         self.untaken += 1
         self._accepted(session)
@@ -314,6 +345,10 @@ class Sessions:
         if self._sessions.get(session.key) is not session:
             return False
         del self._sessions[session.key]
+        if self.left is not None:
+            self.left(session.peer)
+        if self._closing and not self._sessions:
+            get_hub().loop.run_callback(self.end_all)  # after what the session still sends
         return True
 
     def end(self, address: str) -> None:
@@ -330,6 +365,26 @@ class Sessions:
         if callback is not None:
             callback(error)
 
+    @property
+    def port(self) -> int:
+        return int(self.address[1])
+
     def close(self) -> None:
+        """Begin no more sessions, and end them all unless they last."""
+        if self._closing:
+            return
+        left = [session for session in self._sessions.values() if session.held and self._lasting]
+        if not left:
+            self.end_all()
+            return
+        self._closing = True
+        for session in list(self._sessions.values()):
+            if not session.held:
+                session.close()
+        lasting.outlast(self)
+
+    def end_all(self) -> None:
+        """Close the socket and every session."""
+        lasting.forget(self)
         self.packets.close()
         self.ended(None)

@@ -1,0 +1,242 @@
+"""The packet ciphers of kcp-go: the nonce and checksum in front of each packet, and encryption.
+
+Wire      NONCE(16) | CRC32(4, of the rest) | packet, all of it encrypted. Block ciphers work in CFB
+          mode from a fixed initial vector: it is the nonce that makes packets differ. Salsa20
+          leaves the first 8 bytes clear, which are its nonce. xor and none only look like this.
+Key       PBKDF2-HMAC-SHA1(password, "kcp-go", 4096 rounds, 32 bytes), of which a cipher takes the
+          beginning; xor stretches it to 1500 bytes with 32 more rounds
+Source    xtaci/kcp-go 5.6.5 crypt.go, sess.go; go-gost/x internal/util/kcp (names)
+Differs   nothing on the wire. A nonce is not drawn but comes out of the cipher: CFB from any state
+          makes 16 zero bytes a block that nobody can foresee, and that is what a nonce is for.
+
+One context per direction serves all packets, because CFB forgets: after a block of ciphertext only
+that block matters. A receiver feeds the initial vector as such a block; a sender goes on from where
+it is. Making a context for each packet would cost more than the encryption.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from cryptography.hazmat.decrepit.ciphers.algorithms import CAST5, Blowfish, TripleDES
+from cryptography.hazmat.decrepit.ciphers.modes import CFB
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
+
+from gostpy.errors import MissingExtra
+from gostpy.wire.kcp.tea import tea, xtea
+from gostpy.wire.kcp.twofish import twofish
+
+__all__ = ["CIPHERS", "MOST_DATAGRAM", "SEAL_SIZE", "PacketCipher", "derive", "packet_cipher"]
+
+MOST_DATAGRAM = 1500
+SEAL_SIZE = 20
+
+_NONCE_SIZE = 16
+_NONCE = bytes(_NONCE_SIZE)
+_CHECK = struct.Struct("<I")
+_VECTOR = bytes.fromhex("a7734f9c12ac1b01a415f2c1fc78e66b")
+_XOR_SALT = b"sH3CIVoF#rWLtJo6"
+_PAD = bytes(16)
+
+
+class PacketCipher(Protocol):
+    """Both directions of one endpoint; packets may be lost, repeated and out of order."""
+
+    def seal(self, packets: list[bytes]) -> list[bytes]:
+        """Datagrams for the packets."""
+        ...
+
+    def open(self, datagram: bytes) -> bytes | None:
+        """The packet; None when it is not from somebody with the key, or was damaged."""
+        ...
+
+
+def derive(password: str) -> bytes:
+    """The key of 32 bytes that a password means."""
+    return hashlib.pbkdf2_hmac("sha1", password.encode(), b"kcp-go", 4096, 32)
+
+
+def _checked(plain: bytes, start: int = 0, end: int = MOST_DATAGRAM) -> bytes | None:
+    """What follows nonce and checksum, when the checksum is right."""
+    packet = plain[start + SEAL_SIZE : end]
+    if zlib.crc32(packet) != _CHECK.unpack_from(plain, start + _NONCE_SIZE)[0]:
+        return None
+    return packet
+
+
+class _Blocks:
+    """A block cipher in CFB mode, by the cryptography library."""
+
+    def __init__(self, algorithm: Any) -> None:
+        self._size = size = algorithm.block_size // 8
+        self._vector = _VECTOR[:size]
+        self._encrypt = Cipher(algorithm, CFB(os.urandom(size))).encryptor().update
+        self._decrypt = Cipher(algorithm, CFB(self._vector)).decryptor().update
+
+    def seal(self, packets: list[bytes]) -> list[bytes]:
+        size, pack = self._size, _CHECK.pack
+        parts: list[bytes] = []
+        for packet in packets:
+            # whole blocks, so that the next nonce begins at a block
+            pad = -(len(packet) + SEAL_SIZE) % size
+            parts += (_NONCE, pack(zlib.crc32(packet)), packet, _PAD[:pad])
+        wire = self._encrypt(b"".join(parts))
+        if len(packets) == 1:
+            return [wire[: SEAL_SIZE + len(packets[0])]]
+        made = []
+        at = 0
+        for packet in packets:
+            end = at + SEAL_SIZE + len(packet)
+            made.append(wire[at:end])
+            at = end + -(end - at) % size
+        return made
+
+    def open(self, datagram: bytes) -> bytes | None:
+        length = len(datagram)
+        if length < SEAL_SIZE:
+            return None
+        size = self._size
+        plain: bytes = self._decrypt(b"".join((self._vector, datagram, _PAD[: -length % size])))
+        return _checked(plain, size, size + length)
+
+
+class _Masked:
+    """The same bytes over every datagram: xor, and none with a mask of zeros."""
+
+    def __init__(self, mask: bytes) -> None:
+        self._mask = mask
+
+    def _apply(self, data: bytes) -> bytes:
+        size = len(data)
+        mask = int.from_bytes(self._mask[:size], "little")
+        return (int.from_bytes(data, "little") ^ mask).to_bytes(size, "little")
+
+    def seal(self, packets: list[bytes]) -> list[bytes]:
+        return [
+            self._apply(
+                b"".join((os.urandom(_NONCE_SIZE), _CHECK.pack(zlib.crc32(packet)), packet))
+            )
+            for packet in packets
+        ]
+
+    def open(self, datagram: bytes) -> bytes | None:
+        if not SEAL_SIZE <= len(datagram) <= MOST_DATAGRAM:
+            return None
+        return _checked(self._apply(datagram))
+
+
+class _Clear:
+    """none: the checksum is the only protection."""
+
+    def seal(self, packets: list[bytes]) -> list[bytes]:
+        return [
+            b"".join((os.urandom(_NONCE_SIZE), _CHECK.pack(zlib.crc32(packet)), packet))
+            for packet in packets
+        ]
+
+    def open(self, datagram: bytes) -> bytes | None:
+        return _checked(datagram) if len(datagram) >= SEAL_SIZE else None
+
+
+class _Salsa20:
+    """Salsa20, by the pycryptodomex library. Raises MissingExtra."""
+
+    def __init__(self, key: bytes) -> None:
+        try:
+            from Cryptodome.Cipher import Salsa20
+        except ModuleNotFoundError:
+            raise MissingExtra("kcp", "kcp.crypt salsa20", "kcp.crypt") from None
+        self._new = Salsa20.new
+        self._key = key
+
+    def seal(self, packets: list[bytes]) -> list[bytes]:
+        made = []
+        for packet in packets:
+            nonce = os.urandom(_NONCE_SIZE)
+            rest = b"".join((nonce[8:], _CHECK.pack(zlib.crc32(packet)), packet))
+            made.append(nonce[:8] + self._new(self._key, nonce[:8]).encrypt(rest))
+        return made
+
+    def open(self, datagram: bytes) -> bytes | None:
+        if len(datagram) < SEAL_SIZE:
+            return None
+        nonce = datagram[:8]
+        plain = nonce + self._new(self._key, nonce).decrypt(datagram[8:])
+        return _checked(plain)
+
+
+class _SlowBlocks:
+    """A block cipher in CFB mode, in plain Python: about a megabyte per second.
+
+    Args:
+        encrypt: of one block.
+    """
+
+    def __init__(self, size: int, encrypt: Callable[[bytes], bytes]) -> None:
+        self._size = size
+        self._block = encrypt
+        self._first = int.from_bytes(encrypt(_VECTOR[:size]), "big")
+
+    def seal(self, packets: list[bytes]) -> list[bytes]:
+        return [
+            self._encrypt(
+                b"".join((os.urandom(_NONCE_SIZE), _CHECK.pack(zlib.crc32(packet)), packet))
+            )
+            for packet in packets
+        ]
+
+    def _encrypt(self, plain: bytes) -> bytes:
+        size, block, mask = self._size, self._block, self._first
+        made = []
+        for at in range(0, len(plain), size):
+            piece = plain[at : at + size].ljust(size, b"\0")
+            cipher = (int.from_bytes(piece, "big") ^ mask).to_bytes(size, "big")
+            made.append(cipher)
+            mask = int.from_bytes(block(cipher), "big")
+        return b"".join(made)[: len(plain)]
+
+    def open(self, datagram: bytes) -> bytes | None:
+        length = len(datagram)
+        if not SEAL_SIZE <= length <= MOST_DATAGRAM:
+            return None
+        size, block = self._size, self._block
+        masks = [block(_VECTOR[:size])]
+        masks += (block(datagram[at : at + size]) for at in range(0, length - size, size))
+        mask = int.from_bytes(b"".join(masks)[:length], "big")
+        plain = (int.from_bytes(datagram, "big") ^ mask).to_bytes(length, "big")
+        return _checked(plain)
+
+
+_HALVES = struct.Struct(">II")
+
+
+def _in_halves(encrypt: Callable[[int, int], tuple[int, int]]) -> _SlowBlocks:
+    return _SlowBlocks(_HALVES.size, lambda block: _HALVES.pack(*encrypt(*_HALVES.unpack(block))))
+
+
+CIPHERS: dict[str, Callable[[bytes], PacketCipher]] = {
+    "aes": lambda key: _Blocks(AES(key)),
+    "aes-128": lambda key: _Blocks(AES(key[:16])),
+    "aes-192": lambda key: _Blocks(AES(key[:24])),
+    "salsa20": _Salsa20,
+    "blowfish": lambda key: _Blocks(Blowfish(key)),
+    "twofish": lambda key: _SlowBlocks(16, twofish(key)),
+    "cast5": lambda key: _Blocks(CAST5(key[:16])),
+    "3des": lambda key: _Blocks(TripleDES(key[:24])),
+    "tea": lambda key: _in_halves(tea(key[:16])),
+    "xtea": lambda key: _in_halves(xtea(key[:16])),
+    "xor": lambda key: _Masked(hashlib.pbkdf2_hmac("sha1", key, _XOR_SALT, 32, MOST_DATAGRAM)),
+    "sm4": lambda key: _Blocks(SM4(key[:16])),
+    "none": lambda _: _Clear(),
+}
+
+
+def packet_cipher(name: str, password: str) -> PacketCipher:
+    """A cipher by its name in gost; any other name is aes, as there. Raises MissingExtra."""
+    return CIPHERS.get(name, CIPHERS["aes"])(derive(password))
