@@ -11,6 +11,7 @@ from typing import Any
 
 from gostpy.errors import ConnectFailed, DialFailed, GostError, RouteError, Unsupported
 from gostpy.interfaces import Binding, Request
+from gostpy.net.conn import Conn
 from gostpy.net.dial import dial_tcp, dial_unix
 from gostpy.net.sockopt import DEFAULT, SocketOptions
 from gostpy.net.timers import timeout
@@ -150,7 +151,7 @@ class Route:
             address = node.resolve(network, address)
         if index == 0:
             conn = dial_direct(network, address, node.sockets, self._timeout)
-            if node.proxy_protocol and request.source:
+            if node.proxy_protocol and request.source and isinstance(conn, Conn):
                 header = proxyprotocol.encode(
                     node.proxy_protocol, request.source, request.destination
                 )

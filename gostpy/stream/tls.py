@@ -20,7 +20,15 @@ from gostpy.net.conn import Conn
 from gostpy.stream.tlscontext import ClientContext, Remembered, ServerContext
 from gostpy.wire.codec import Buffer, Codec, decode_buffer
 
-__all__ = ["TLS", "ClientContext", "ServerContext", "accept_tls", "connect_tls", "host_of"]
+__all__ = [
+    "TLS",
+    "ClientContext",
+    "ServerContext",
+    "accept_tls",
+    "asked_name",
+    "connect_tls",
+    "host_of",
+]
 
 # A MemoryBIO never gives back what it once grew to: it is fed and drained in pieces.
 _SLICE = 32768
@@ -259,7 +267,7 @@ def connect_tls(conn: Conn, context: ClientContext, server_name: str) -> TLS:
 
     Raises HandshakeFailed, OSError. The caller sets the deadline.
     """
-    name = _asked(context.settings.server_name or server_name)
+    name = asked_name(context.settings.server_name or server_name)
     if context.verifies_names and not name:
         raise HandshakeFailed("tls: secure needs a server name to verify")
     made = context.current()
@@ -286,7 +294,7 @@ def host_of(address: str) -> str:
     return address.partition(":")[0]
 
 
-def _asked(host: str) -> str:
+def asked_name(host: str) -> str:
     """A host as it is asked for: without brackets, zone and final dot; IDNs in ASCII."""
     if host.startswith("["):
         host = host[1:].partition("]")[0]

@@ -20,13 +20,13 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from gostpy.errors import ConfigError
 from gostpy.interfaces import Log, TLSSettings
 from gostpy.stream.certificates import load_generated, load_pair, server_pair
 
-__all__ = ["ClientContext", "ServerContext"]
+__all__ = ["ClientContext", "ServerContext", "Watched", "known_names", "system_roots"]
 
 _LOOK_INTERVAL = 1.0
 _MOST_NAMES = 1024
@@ -90,7 +90,10 @@ _SYSTEM_ROOTS = (
 )
 
 
-class _Watched:
+T = TypeVar("T")
+
+
+class Watched(Generic[T]):
     """A context and the files that it was made of."""
 
     def __init__(self, settings: TLSSettings, alpn: Sequence[str], log: Log | None) -> None:
@@ -100,12 +103,12 @@ class _Watched:
         self._files = [p for p in (settings.cert_file, settings.key_file, settings.ca_file) if p]
         self._stamp: object = None
         self._look_at = 0.0
-        self._made: _ssl._SSLContext | None = None
+        self._made: T | None = None
         if self._files:  # wrong files are an error of the configuration, not of the first conn
             self._stamp = self._stat()
             self._made = self._make()
 
-    def current(self) -> _ssl._SSLContext:
+    def current(self) -> T:
         """The context for a new conn."""
         made = self._made
         if made is None:
@@ -114,7 +117,7 @@ class _Watched:
             made = self._look_again(made)
         return made
 
-    def _look_again(self, made: _ssl._SSLContext) -> _ssl._SSLContext:
+    def _look_again(self, made: T) -> T:
         self._look_at = time.monotonic() + _LOOK_INTERVAL
         stamp = self._stat()
         if stamp == self._stamp:
@@ -138,14 +141,14 @@ class _Watched:
                 stamps.append((0, 0, 0))
         return stamps
 
-    def _make(self) -> _ssl._SSLContext:
+    def _make(self) -> T:
         raise NotImplementedError
 
     def _renewed(self) -> None:
         """A new context took the old one's place."""
 
 
-class ServerContext(_Watched):
+class ServerContext(Watched[_ssl._SSLContext]):
     """The serving side of one listener or handler.
 
     Args:
@@ -180,7 +183,7 @@ class ServerContext(_Watched):
         # the client's order: Go prefers AES-128, OpenSSL's server would choose AES-256
         context.options &= ~_ssl.OP_CIPHER_SERVER_PREFERENCE
         if settings.reject_unknown_names:
-            self._names = _known_names(settings)
+            self._names = known_names(settings)
             context.sni_callback = self._checked
         else:
             context.sni_callback = _named
@@ -201,7 +204,7 @@ def _named(codec: Any, name: str | None, _: object) -> None:
         codec.server_name = name or ""
 
 
-def _known_names(settings: TLSSettings) -> frozenset[str]:
+def known_names(settings: TLSSettings) -> frozenset[str]:
     """``serverNames``, or the names in the certificate."""
     if settings.server_names:
         return frozenset(name.lower() for name in settings.server_names)
@@ -215,7 +218,7 @@ def _known_names(settings: TLSSettings) -> frozenset[str]:
     return frozenset(name.lower() for name in found.value.get_values_for_type(x509.DNSName))
 
 
-class ClientContext(_Watched):
+class ClientContext(Watched[_ssl._SSLContext]):
     """The dialing side of one node.
 
     Without ``secure`` the peer is not verified, or with a ``caFile`` its chain is, but not its
@@ -360,9 +363,14 @@ def _load_system_roots(context: _ssl._SSLContext) -> None:
     context.set_default_verify_paths()
     file_env, file_path, dir_env, dir_path = _ssl.get_default_verify_paths()
     places = (os.environ.get(file_env, file_path), os.environ.get(dir_env, dir_path))
-    if any(os.path.exists(place) for place in places):
-        return
-    for path in _SYSTEM_ROOTS:
-        if os.path.exists(path):
+    if not any(os.path.exists(place) for place in places):
+        path = system_roots()
+        if path:
             _load_ca(context, path)
-            return
+
+
+def system_roots() -> str:
+    """The file with the system's root certificates, empty when there is none."""
+    file_env, file_path, _, _ = _ssl.get_default_verify_paths()
+    places = (os.environ.get(file_env, file_path), *_SYSTEM_ROOTS)
+    return next((place for place in places if os.path.isfile(place)), "")
