@@ -32,6 +32,10 @@ PATHS = {
         _chain("relay+tls", "relay+tls"),
         _chain("relay+wss", "relay+wss"),
         _chain("relay+mwss", "relay+mwss"),
+        _chain("relay+ssh", "relay+ssh"),
+        _chain("relay+h2", "relay+h2"),
+        _chain("http2", "http2"),
+        _chain("relay+quic", "relay+quic"),
         _chain("ss", "ss", "aes-128-gcm:secret@"),
     )
 }
