@@ -18,6 +18,7 @@ from compat.schema import (
     LimiterConfig,
     NameserverConfig,
     ResolverConfig,
+    RouterConfig,
 )
 from gostpy.auth.authenticator import Authenticator, Group
 from gostpy.errors import ConfigError, DialFailed, GostError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # imported where a configuration needs them: a start without 
     from gostpy.guard.connections import ConnectionLimits
     from gostpy.guard.requests import RequestLimits
     from gostpy.guard.traffic import TrafficLimits
+    from gostpy.net.routing import RoutingTable
     from gostpy.route.bypass import Bypass
     from gostpy.route.hosts import Hosts
     from gostpy.route.resolver import NameServer, Resolver
@@ -53,6 +55,7 @@ def build_policies(world: World) -> None:
         ("limiter", "limiters", config.limiters or (), _traffic),
         ("climiter", "climiters", config.climiters or (), _connections),
         ("rlimiter", "rlimiters", config.rlimiters or (), _requests),
+        ("router", "routers", config.routers or (), _router),
     )
     for kind, section, items, make in tables:
         for index, item in enumerate(items):
@@ -69,7 +72,7 @@ def build_policies(world: World) -> None:
 def _refuse_later(world: World) -> None:
     """Sections whose code does not exist yet are refused by name."""
     config = world.config
-    for name in ("ingresses", "routers", "sds", "recorders", "observers", "rewriters", "caches"):
+    for name in ("ingresses", "sds", "recorders", "observers", "rewriters", "caches"):
         if getattr(config, name):
             raise ConfigError(f"{name} are not supported yet", f"{name}[0]")
     if config.quotas:
@@ -82,6 +85,23 @@ def _refuse_later(world: World) -> None:
 def _remarks(world: World, remarks: Iterable[Remark], where: str) -> None:
     for remark in remarks:
         world.warn(where, str(remark))
+
+
+def _router(world: World, config: RouterConfig, where: str) -> RoutingTable:
+    """Routes of layer 3; one without a gateway says nothing, as in gost."""
+    from gostpy.net.routing import RouteEntry, RoutingTable, network_of
+
+    routes = []
+    for index, entry in enumerate(config.routes or ()):
+        destination = (entry.dst or entry.net).strip() if entry is not None else ""
+        if entry is None or not destination or not entry.gateway:
+            continue
+        network = network_of(destination)
+        if network is None and "/" in destination:
+            world.warn(f"{where}.routes[{index}]", f"{destination!r} is no network")
+            continue
+        routes.append(RouteEntry(network, destination, entry.gateway))
+    return RoutingTable(routes)
 
 
 def _auther(world: World, config: AutherConfig, where: str) -> Authenticator:

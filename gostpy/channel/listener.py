@@ -67,6 +67,7 @@ class StackListener:
         context, new = self._context, made._context
         context.router, context.log, context.guards = new.router, new.log, new.guards
         context.auth, context.authenticate = new.auth, new.authenticate
+        context.find = new.find
 
     def close(self) -> None:
         if self._bound is not None:

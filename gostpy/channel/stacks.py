@@ -60,6 +60,7 @@ _BOTH = {
     "ftcp": Stack("ftcp"),
     "h2": Stack("tcp", ("h2tls",), "h2s"),
     "h2c": Stack("tcp", (), "h2c"),
+    "http2": Stack("tcp", ("h2tls",), "http2"),
     "kcp": Stack("sealed", (), "kcp"),
     "ssh": Stack("tcp", ("sshlogin",), "ssh"),
     "sshd": Stack("tcp", ("sshlogin",), "sshd"),
@@ -135,6 +136,7 @@ _MODULES = {
     "sshd": "gostpy.channel.sshd:Mux",
     "h2c": "gostpy.channel.h2:Mux",
     "h2s": "gostpy.channel.h2:SecureMux",
+    "http2": "gostpy.channel.http2:Mux",
 }
 
 

@@ -110,7 +110,7 @@ class GuardPoints:
         try:
             if self._carrier_meter is not None:
                 conn.meter = self._carrier_meter(_ip(conn.info.peer))
-            release = self._enter(conn.info)
+            release = self._enter(conn.info) if getattr(conn, "network", "") != "ip" else None
         except (Denied, LimitExceeded):
             self.refused += 1
             return False
@@ -118,6 +118,12 @@ class GuardPoints:
             freed = release
             conn.on_close = lambda _: freed()
         return True
+
+    def admits(self, address: str) -> bool:
+        if self._admit is None or not self._admit(address):
+            return True
+        self.refused += 1
+        return False
 
     def opened(self, conn: Conn) -> None:
         if not self._proxy_protocol:

@@ -30,7 +30,7 @@ from gostpy.net.wrapped import WrappedPackets
 from gostpy.processing.context import HandlerContext
 from gostpy.wire.address import split_target
 
-__all__ = ["relay_packets"]
+__all__ = ["hubbed", "relay_packets"]
 
 _MOST_NAMES = 1024
 _MOST_UNDECIDED = 16

@@ -1,0 +1,145 @@
+"""What the handlers of devices share: waiting for the end of either side, on the hub otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gevent.event import Event
+
+from gostpy.errors import GostError
+from gostpy.net import timers
+from gostpy.net.conn import Conn
+from gostpy.net.device import DeviceConn
+from gostpy.net.metered import rounded
+from gostpy.net.packet import PacketConn, StreamPackets
+from gostpy.processing.udprelay import hubbed
+
+__all__ = ["DELAY", "DeviceLost", "Link", "Sink", "packets_of", "rest"]
+
+DELAY = 1.0
+"""Seconds between two attempts."""
+
+
+class DeviceLost(Exception):
+    """The device is at its end, and with it the handler."""
+
+
+class Sink:
+    """A sink made of two functions; a source that sends faster than it may is held."""
+
+    __slots__ = ("_ended", "_take", "source")
+
+    def __init__(
+        self,
+        source: PacketConn,
+        take: Callable[[bytes, str], float],
+        ended: Callable[[BaseException | None], Any],
+    ) -> None:
+        self.source = source
+        self._take = take
+        self._ended = ended
+
+    def datagram(self, data: bytes, address: str) -> None:
+        try:
+            delay = self._take(data, address)
+        except (GostError, OSError):
+            return  # this packet is lost; a side that is gone tells its own sink
+        if delay > 0.0:
+            self.source.pause()
+            timers.after(rounded(delay), self._due)
+
+    def _due(self) -> None:
+        if not self.source.closed:
+            self.source.resume()
+
+    def ended(self, error: BaseException | None) -> None:
+        self._ended(error)
+
+
+class Link:
+    """A device and what its packets travel over, until one of them ends.
+
+    Args:
+        inward: a packet of the device.
+        outward: a datagram of the other side, with its sender.
+    """
+
+    def __init__(
+        self,
+        device: DeviceConn,
+        packets: PacketConn,
+        inward: Callable[[bytes, str], float],
+        outward: Callable[[bytes, str], float],
+    ) -> None:
+        self.device = device
+        self.packets = packets
+        self._over = Event()
+        self._error: BaseException | None = None
+        self._device_lost = False
+        self._sinks = (
+            Sink(device, inward, self._device_ended),
+            Sink(packets, outward, self.end),
+        )
+
+    def run(self) -> None:
+        """Returns when the packets have ended, or raises their error.
+
+        Raises DeviceLost: the device has ended.
+        """
+        device, packets = self.device, self.packets
+        try:
+            packets.start(self._sinks[1])
+            device.start(self._sinks[0])
+            device.resume()
+            if not (device.closed or packets.closed):
+                self._over.wait()
+        finally:
+            device.pause()
+            packets.close()
+        if self._device_lost or device.closed:
+            raise DeviceLost from self._error
+        if self._error is not None:
+            raise self._error
+
+    def end(self, error: BaseException | None) -> None:
+        """On the hub."""
+        if self._error is None:
+            self._error = error
+        self._over.set()
+
+    def _device_ended(self, error: BaseException | None) -> None:
+        self._device_lost = True
+        self.end(error)
+
+
+def packets_of(conn: Conn | PacketConn) -> PacketConn:
+    """What was dialed, as datagrams that work on the hub."""
+    return hubbed(StreamPackets(conn) if isinstance(conn, Conn) else conn)
+
+
+def rest(device: DeviceConn, seconds: float) -> None:
+    """Wait before the next attempt, or until the device ends."""
+    over = Event()
+    sink = device.sink
+    device.pause()
+    device.sink = _Resting(over)
+    try:
+        if not device.closed:
+            over.wait(seconds)
+    finally:
+        if not device.closed:
+            device.sink = sink
+
+
+class _Resting:
+    """The sink of a device that nobody reads at the moment."""
+
+    def __init__(self, over: Event) -> None:
+        self._over = over
+
+    def datagram(self, data: bytes, address: str) -> None:
+        """Nothing arrives while it is paused."""
+
+    def ended(self, error: BaseException | None) -> None:
+        self._over.set()

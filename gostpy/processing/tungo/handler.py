@@ -1,0 +1,163 @@
+"""The handler of tungo: what becomes of the conns that its stack takes from a device."""
+
+from __future__ import annotations
+
+import _socket
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from gevent.event import Event
+
+from gostpy.addresses import ip_bytes
+from gostpy.errors import ConfigError, Denied, GostError, ProtocolError, Rejected
+from gostpy.interfaces import Request
+from gostpy.net import timers
+from gostpy.net.conn import Conn, format_address
+from gostpy.net.device import DeviceConn
+from gostpy.net.metered import join
+from gostpy.net.packet import StreamPackets
+from gostpy.net.packetpipe import PacketPipe, pipe_packets
+from gostpy.net.tasks import start_task
+from gostpy.processing.context import HandlerContext
+from gostpy.processing.tungo.options import HandlerOptions
+from gostpy.processing.tungo.stack import Stack
+from gostpy.processing.tungo.udp import UDPFlow
+from gostpy.processing.udprelay import hubbed
+
+__all__ = ["Handler"]
+
+
+class Handler:
+    """Serves a device until it is gone.
+
+    Raises ConfigError: an address of ``multicastGroups`` is none.
+    """
+
+    def __init__(self, options: HandlerOptions, context: HandlerContext) -> None:
+        self.options = options
+        self.context = context
+        self._groups = _groups(options.multicast_groups)
+        self._sniffer: Any = None
+        if options.sniffing:
+            from gostpy.processing.tungo.sniffing import make_sniffer
+
+            self._sniffer = make_sniffer(options, context)
+
+    def handle(self, conn: DeviceConn) -> None:
+        """Raises ProtocolError: the conn is no TUN device. Ends with the device."""
+        if not isinstance(conn, DeviceConn) or conn.settings.tap:
+            raise ProtocolError("the tungo handler needs the tungo listener")
+        over = Event()
+        errors: list[BaseException] = []
+
+        def ended(error: BaseException | None) -> None:
+            if error is not None:
+                errors.append(error)
+            over.set()
+
+        stack = Stack(
+            conn,
+            self._groups,
+            lambda client: start_task(self._guarded, self._serve_tcp, client),
+            lambda flow: start_task(self._guarded, self._serve_udp, flow),
+            ended,
+        )
+        try:
+            stack.start(self._tune)
+            for version in (4, 6):
+                if version not in stack.translators:
+                    self.context.log.debug(f"{conn.name}: no TCP over IPv{version}, see net")
+            over.wait()
+        finally:
+            stack.close()
+        if errors:
+            self.context.log.error(f"device {conn.name}: {errors[0]}")
+
+    def _tune(self, sock: _socket.socket) -> None:
+        """Options of the sockets to clients."""
+        options = self.options
+        if options.tcp_send_buffer_size > 0:
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, options.tcp_send_buffer_size)
+        if options.tcp_receive_buffer_size > 0 and not options.tcp_moderate_receive_buffer:
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, options.tcp_receive_buffer_size)
+
+    def _guarded(self, serve: Callable[[Any], None], conn: Any) -> None:
+        """The green thread of one client's conn. Nothing that it does escapes."""
+        log, remote = self.context.log, conn.info.peer_address
+        try:
+            serve(conn)
+        except Rejected as error:
+            log.info(f"refused: {error}", remote=remote)
+        except (GostError, OSError) as error:
+            log.error(str(error) or type(error).__name__, remote=remote)
+        except Exception as error:
+            trace = traceback.format_exc(limit=-6)
+            log.error(f"internal error: {error!r}", remote=remote, trace=trace)
+        if conn.sink is None:  # nothing took it over
+            conn.close()
+
+    # -- TCP -------------------------------------------------------------------------------------
+
+    def _serve_tcp(self, conn: Conn) -> None:
+        context = self.context
+        context.check_rate(conn)
+        network = "tcp6" if self.options.ipv6 and ":" in str(conn.info.peer[0]) else "tcp"
+        request = context.request(conn, network, format_address(conn.info.destination))
+        if self._sniffer is not None:
+            protocol = self._sniffer.route(conn, self._dialer(request))
+            if protocol is None:  # served
+                return
+            request.protocol = protocol
+        context.check_bypass(request)
+        context.relay(conn, context.dial(request), request)
+
+    def _dialer(self, original: Request) -> Callable[[Request], Any]:
+        """Reaches a sniffed host at the port that the client asked for."""
+
+        def dial(request: Request) -> Any:
+            request.network = original.network
+            try:
+                return self.context.dial(request)
+            except Denied:
+                raise
+            except (GostError, OSError):
+                if not self.options.sniffing_fallback or request.address == original.address:
+                    raise
+                request.address = original.address
+                return self.context.dial(request)
+
+        return dial
+
+    # -- UDP -------------------------------------------------------------------------------------
+
+    def _serve_udp(self, flow: UDPFlow) -> None:
+        context = self.context
+        context.check_rate(flow)
+        request = context.request(flow, "udp", format_address(flow.info.destination))
+        context.check_bypass(request)
+        upstream = context.dial(request)
+        right = hubbed(StreamPackets(upstream) if isinstance(upstream, Conn) else upstream)
+        if context.limit is not None:
+            flow.meter = join(flow.meter, context.limit(request.client_id, request.source))
+        started = timers.now()
+
+        def over(done: PacketPipe) -> None:
+            error = None if isinstance(done.error, TimeoutError) else done.error
+            context.finished(request, started, done.forwarded, done.returned, error)
+
+        pipe_packets(flow, right, over, idle=self.options.udp_timeout)
+
+
+def _groups(text: str) -> frozenset[bytes]:
+    """Packed multicast addresses. Raises ConfigError."""
+    found = set()
+    for word in (part.strip() for part in text.split(",")):
+        if not word:
+            continue
+        packed = ip_bytes(word)
+        first = packed[0] if packed else 0
+        if packed is None or not (first >> 4 == 14 if len(packed) == 4 else first == 0xFF):
+            raise ConfigError(f"multicastGroups: {word!r} is no multicast address")
+        found.add(packed)
+    return frozenset(found)
