@@ -114,10 +114,11 @@ class Mux:
         request, conn = stream.request, stream.conn
         assert request is not None and conn is not None
         status = self._status(request)
-        stream.respond(status, [("date", date())], end=status != 200)
         if status != 200:
+            stream.respond(status, [("content-length", "0"), ("date", date())], end=True)
             conn.close()
             return
+        stream.respond(status, [("date", date())])
         set_source(conn.info, request)
         deliver(conn)
 

@@ -23,7 +23,7 @@ from gostpy.stream.http2 import Config, Session, Stream
 from gostpy.wire.http1 import RequestHead, client_ip, response
 from gostpy.wire.http2 import PREFACE, read_settings
 
-__all__ = ["accept_http2", "date", "set_source"]
+__all__ = ["FIRST_TIMEOUT", "accept_http2", "begins_http2", "date", "set_source"]
 
 FIRST_TIMEOUT = 15.0
 """Seconds for the preface, or for the head of an HTTP/1.1 request."""
@@ -57,7 +57,7 @@ def accept_http2(
     Raises:  ProtocolError, OSError, TimeoutError.
     """
     with timeout(FIRST_TIMEOUT, "no HTTP request in time"):
-        if _begins_http2(conn):
+        if begins_http2(conn):
             session = Session(conn, False, deliver, config)
             session.start()
             return session
@@ -72,8 +72,8 @@ def accept_http2(
     return session
 
 
-def _begins_http2(conn: Conn) -> bool:
-    """Look at what has come, without taking it, until it is clear."""
+def begins_http2(conn: Conn) -> bool:
+    """Look at what comes, without taking it, until it is clear. Raises Truncated, OSError."""
     size = 1
     while True:
         start = conn.peek(size)

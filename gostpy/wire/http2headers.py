@@ -30,6 +30,7 @@ __all__ = [
     "check_trailers",
     "configured_lines",
     "content_length",
+    "is_sendable",
     "read_request",
 ]
 
@@ -178,6 +179,11 @@ def configured_lines(header: Mapping[str, Any]) -> dict[str, str]:
         if name.lower() not in _CONNECTION_LINES:
             lines[name.lower()] = text
     return lines
+
+
+def is_sendable(name: str, value: str) -> bool:
+    """A header line of HTTP/1 can be sent on as it is, its name in lower case."""
+    return _NAME.fullmatch(name.lower()) is not None and _VALUE.fullmatch(value) is not None
 
 
 def check_trailers(fields: Sequence[tuple[str, str]]) -> Fields:

@@ -12,8 +12,6 @@ Differs   The first request must come within ``readTimeout``, a head has at most
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
 from gostpy.errors import AuthFailed, Denied, GostError, ProtocolError
@@ -25,6 +23,7 @@ from gostpy.net.timers import timeout
 from gostpy.processing.context import HandlerContext
 from gostpy.processing.http.answers import Answers
 from gostpy.processing.http.forwarding import Forwarder
+from gostpy.processing.http.login import basic_pair, hidden_target
 from gostpy.processing.http.options import HandlerOptions
 from gostpy.processing.http.probe import parse_probe
 from gostpy.processing.sniffing import refuse_unbuilt, relay_for
@@ -32,7 +31,6 @@ from gostpy.processing.udprelay import relay_packets
 from gostpy.stream.http1 import read_request
 from gostpy.wire.address import split_target
 from gostpy.wire.http1 import RequestHead, with_port
-from gostpy.wire.httptarget import decode_name
 
 __all__ = ["Handler"]
 
@@ -87,7 +85,7 @@ class Handler:
             conn.sendall(self._answers.refusal(400, known=False))
             return None
         try:
-            head.authority = _hidden_target(head) or head.authority
+            head.authority = hidden_target(head.fields) or head.authority
             address = with_port(head.authority, 80)
         except ProtocolError:
             conn.sendall(self._answers.refusal(400, known=False))
@@ -118,7 +116,7 @@ class Handler:
         context = self._context
         if context.authenticate is None:
             return ""
-        username, password = _basic(head.get("proxy-authorization"))
+        username, password = basic_pair(head.get("proxy-authorization"))
         try:
             return context.login(conn, username, password)
         except AuthFailed:
@@ -161,30 +159,6 @@ class Handler:
             idle=self._idle,
             size=self._udp_size,
         )
-
-
-def _hidden_target(head: RequestHead) -> str:
-    """The host in X-Gost-Target, else in Gost-Target; empty when there is no valid one."""
-    fields = head.fields
-    for name in ("x-gost-target", "gost-target"):
-        if name in fields:
-            try:
-                return decode_name(fields[name])
-            except ProtocolError:
-                continue
-    return ""
-
-
-def _basic(text: str) -> tuple[str, str]:
-    """User name and password of an Authorization value; both empty when there are none."""
-    if not text.startswith("Basic "):
-        return "", ""
-    try:
-        pair = base64.b64decode(text[6:], validate=True).decode("utf-8", "surrogateescape")
-    except (binascii.Error, ValueError):
-        return "", ""
-    username, colon, password = pair.partition(":")
-    return (username, password) if colon else ("", "")
 
 
 def _is_plain(head: RequestHead) -> bool:
