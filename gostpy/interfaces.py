@@ -202,14 +202,23 @@ class Guards(Protocol):
 
     has_opening: bool
 
-    def carrier(self, sock: _socket.socket, peer: Any) -> Conn | None:
-        """A socket was accepted: a conn, or None when it was refused (and closed). On the hub."""
+    def carrier(self, sock: _socket.socket, peer: Any, counted: bool = True) -> Conn | None:
+        """A socket was accepted: a conn, or None when it was refused (and closed). On the hub.
+
+        Args:
+            counted: it takes part in connection limits.
+        """
         ...
 
     def session(self, conn: Any) -> bool:
         """A conn was born without a socket of its own (a UDP session, a stream of a remote
         binding): False when it is refused; the caller closes it. On the hub. A device has no peer:
         its handler asks ``admits`` about those that it talks to."""
+        ...
+
+    def stream(self, conn: Any) -> bool:
+        """A stream of a mux whose carriers are not counted: False when it is refused; the caller
+        closes it. On the hub."""
         ...
 
     def admits(self, address: str) -> bool:
@@ -352,7 +361,8 @@ class Mux(Protocol):
     """Many streams on one conn.
 
     A mux whose session needs several conns, or new ones later (pht), has ``gather(establish)`` in
-    place of ``connect``: ``establish`` makes one conn after its handshakes, in a green thread.
+    place of ``connect``: ``establish`` makes one conn after its handshakes, in a green thread. With
+    ``counts_streams = True`` connection limits count its streams in place of the carriers.
     """
 
     def serve(self, conn: Any, deliver: Deliver) -> Any:

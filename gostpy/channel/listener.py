@@ -44,6 +44,7 @@ class StackListener:
         self._carrier = carrier
         self._layers = tuple(layers)
         self._mux = mux
+        self._counts_streams: bool = getattr(mux, "counts_streams", False)
         self.guards = guards
         self._context = context
         self._timeout = handshake_timeout or HANDSHAKE_TIMEOUT
@@ -76,7 +77,7 @@ class StackListener:
     def _accepted(self, sock: _socket.socket | Any, peer: Any) -> None:
         """On the hub: nothing here may block or raise."""
         if isinstance(sock, _socket.socket):
-            conn = self.guards.carrier(sock, peer)
+            conn = self.guards.carrier(sock, peer, not self._counts_streams)
             if conn is not None:
                 start_task(self._establish, conn)
         elif self.guards.session(sock):
@@ -91,10 +92,14 @@ class StackListener:
         try:
             if self._layers or self.guards.has_opening:
                 with timeout(self._timeout, "handshake timed out"):
-                    if self.guards.has_opening and isinstance(conn, Conn):
+                    opening = self.guards.has_opening
+                    if opening and isinstance(conn, Conn):
                         self.guards.opened(conn)
+                        opening = False
                     for layer in self._layers:
                         conn = layer.accept(conn) or conn
+                    if opening and isinstance(conn, Conn):  # a stream that was made of datagrams
+                        self.guards.opened(conn)
             if self._mux is not None:
                 self._mux.serve(conn, self._stream)
                 return
@@ -109,7 +114,9 @@ class StackListener:
 
     def _stream(self, conn: Conn) -> None:
         """On the hub: a peer opened a stream."""
-        if self._deliver is not None:
+        if self._counts_streams and not self.guards.stream(conn):
+            conn.close(True)
+        elif self._deliver is not None:
             start_task(self._deliver, conn)
 
     def _refused(self, conn: Any, error: Exception) -> None:

@@ -60,7 +60,7 @@ class GuardPoints:
         self._has_logical = conn_meter is not None or accepted is not None or admit is not None
         self.refused = 0
 
-    def carrier(self, sock: _socket.socket, peer: Any) -> Conn | None:
+    def carrier(self, sock: _socket.socket, peer: Any, counted: bool = True) -> Conn | None:
         info = ConnInfo(peer=_plain(peer), local=_plain(sock.getsockname()))
         release: Release | None = None
         meter: Meter | None = None
@@ -68,7 +68,7 @@ class GuardPoints:
             if self._carrier_meter is not None:
                 meter = self._carrier_meter(_ip(info.peer))
             if self._admit is not None or self._acquire:
-                release = self._enter(info)
+                release = self._enter(info, counted)
         except (Denied, LimitExceeded):
             self.refused += 1
             sock.close()
@@ -80,11 +80,13 @@ class GuardPoints:
             conn.on_close = lambda _: freed()
         return conn
 
-    def _enter(self, info: ConnInfo) -> Release | None:
+    def _enter(self, info: ConnInfo, counted: bool = True) -> Release | None:
         """Admission and connection limits. Raises Denied, LimitExceeded."""
         address = info.peer_address
         if self._admit is not None and (reason := self._admit(address)):
             raise Denied(f"{address}: {reason}")
+        if not counted:
+            return None
         taken: list[Release] = []
         ip = _ip(info.peer)
         for acquire in self._acquire:
@@ -111,6 +113,17 @@ class GuardPoints:
             if self._carrier_meter is not None:
                 conn.meter = self._carrier_meter(_ip(conn.info.peer))
             release = self._enter(conn.info) if getattr(conn, "network", "") != "ip" else None
+        except (Denied, LimitExceeded):
+            self.refused += 1
+            return False
+        if release is not None:
+            freed = release
+            conn.on_close = lambda _: freed()
+        return True
+
+    def stream(self, conn: Any) -> bool:
+        try:
+            release = self._enter(conn.info)
         except (Denied, LimitExceeded):
             self.refused += 1
             return False

@@ -25,7 +25,7 @@ from gostpy.net.conn import Conn
 from gostpy.net.dial import is_ip
 from gostpy.stream.http1 import read_head
 from gostpy.wire.deflate import OFFER, Deflate, agree, answered
-from gostpy.wire.http1 import RequestHead, ResponseHead, is_field, response
+from gostpy.wire.http1 import RequestHead, ResponseHead, canonical, is_field, response
 from gostpy.wire.websocket import WebSocket
 
 __all__ = ["accept_key", "accept_websocket", "client_source", "connect_websocket", "request_target"]
@@ -51,11 +51,6 @@ def accept_key(key: bytes) -> str:
     """``Sec-WebSocket-Accept`` for a key."""
     digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
     return binascii.b2a_base64(digest, newline=False).decode()
-
-
-def canonical(name: str) -> str:
-    """A header name as Go writes it: ``X-Forwarded-For``."""
-    return "-".join(part.capitalize() for part in name.split("-"))
 
 
 def request_target(path: str) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "Head",
     "RequestHead",
     "ResponseHead",
+    "canonical",
     "client_ip",
     "head_end",
     "is_field",
@@ -112,6 +113,11 @@ def with_port(authority: str, port: int) -> str:
     """``host:port`` of a host with or without one; IPv6 in brackets. Raises ProtocolError."""
     host, given = split_target(authority)
     return join_address(host, given or port)
+
+
+def canonical(name: str) -> str:
+    """A header name as Go writes it: ``X-Forwarded-For``."""
+    return "-".join([part.capitalize() for part in name.split("-")])
 
 
 def is_field(name: str, value: str) -> bool:

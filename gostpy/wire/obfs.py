@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from gostpy.errors import HandshakeFailed, ProtocolError
 from gostpy.wire.address import Reader
 from gostpy.wire.codec import Buffer, Codec, decode_buffer
-from gostpy.wire.http1 import HEAD_LIMIT, RequestHead, ResponseHead, head_end, is_field
+from gostpy.wire.http1 import HEAD_LIMIT, RequestHead, ResponseHead, canonical, head_end, is_field
 from gostpy.wire.tlshello import ClientHello
 
 __all__ = [
@@ -88,11 +88,6 @@ def http_refusal(headers: Mapping[str, str]) -> bytes:
     """The server's 400."""
     lines = {**_ours(headers), "Content-Length": "0"}
     return ("HTTP/1.1 400 Bad Request\r\n" + _sorted(lines)).encode("latin-1", "replace")
-
-
-def canonical(name: str) -> str:
-    """A header name as Go writes it."""
-    return "-".join([part.capitalize() for part in name.split("-")])
 
 
 def _ours(headers: Mapping[str, str]) -> dict[str, str]:

@@ -44,13 +44,16 @@ class FakeGuards:
     def __init__(self) -> None:
         self.admits = True
 
-    def carrier(self, sock: Any, peer: Any) -> Conn | None:
+    def carrier(self, sock: Any, peer: Any, counted: bool = True) -> Conn | None:
         if self.admits:
             return Conn(SocketEndpoint(sock), ConnInfo(peer=peer))
         sock.close()
         return None
 
     def session(self, conn: Any) -> bool:
+        return self.admits
+
+    def stream(self, conn: Any) -> bool:
         return self.admits
 
     def opened(self, conn: Conn) -> None:
