@@ -212,8 +212,11 @@ class Session(PacketConn):
         return self._sessions.packets.congested
 
     def begin_anew(self, data: bytes) -> None:
-        """The peer has begun anew: this session ends, and the datagram is for the next one."""
+        """The peer has begun anew: this session ends, and the datagram is for the next one, if
+        ``first`` agrees."""
         sessions = self._sessions
+        if not sessions.welcomes(data, self.peer):
+            return
         self.close()
         sessions.datagram(data, self.peer)
 
@@ -303,6 +306,10 @@ class Sessions:
             if session is None:
                 return
         session.deliver(data)
+
+    def welcomes(self, data: bytes, address: str) -> bool:
+        """The datagram may begin a session."""
+        return not self._closing and (self._first is None or bool(self._first(data, address)))
 
     def facts(self, address: str) -> ConnInfo:
         """Of a new session."""

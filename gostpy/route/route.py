@@ -151,11 +151,14 @@ class Route:
             address = node.resolve(network, address)
         if index == 0:
             conn = dial_direct(network, address, node.sockets, self._timeout)
-            if node.proxy_protocol and request.source and isinstance(conn, Conn):
+            if node.proxy_protocol and request.source:
                 header = proxyprotocol.encode(
                     node.proxy_protocol, request.source, request.destination
                 )
-                conn.sendall(header)
+                if isinstance(conn, Conn):
+                    conn.sendall(header)
+                else:  # dtls makes a stream of the datagrams and sends it there; others do not
+                    conn.info.facts["proxy header"] = header
             return conn
         before = self._nodes[index - 1]
         try:
