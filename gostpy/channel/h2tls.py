@@ -9,11 +9,22 @@ from gostpy.net.conn import Conn
 
 __all__ = ["DialOptions", "Layer", "ListenOptions"]
 
+_HANDSHAKE = b"\x16"
+_PLAIN = (b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO")
+_NO_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+
 
 class Layer(tls.Layer):
     """The handshake of ``tls``, with its options."""
 
     alpn = ("h2", "http/1.1")
+
+    def accept(self, conn: Conn) -> None:
+        """Raises HandshakeFailed: a client without TLS, which is told so as Go tells it."""
+        if conn.peek(1) != _HANDSHAKE and conn.peek(5) in _PLAIN:
+            conn.sendall(_NO_TLS)
+            raise HandshakeFailed("a request without TLS")
+        super().accept(conn)
 
     def connect(self, conn: Conn) -> None:
         """Raises HandshakeFailed: the node does not speak HTTP/2."""

@@ -16,11 +16,15 @@ from gostpy.interfaces import Context, Deliver
 from gostpy.net.conn import Conn
 from gostpy.net.timers import timeout
 from gostpy.options import opt
-from gostpy.stream.http2 import Session
+from gostpy.stream.http2 import Config, Session
 from gostpy.stream.http2accept import FIRST_TIMEOUT, begins_http2
 from gostpy.stream.http2exchange import StreamExchange
+from gostpy.wire.http2 import DEFAULT_FRAME_SIZE
 
 __all__ = ["DialOptions", "ListenOptions", "Mux"]
+
+_CONFIG = Config(frame_size=DEFAULT_FRAME_SIZE)
+"""Browsers and other clients upload little, and expect what everybody says."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Mux:
         if not known:
             deliver(conn)
             return None
-        session = Session(conn, False, lambda stream: deliver(StreamExchange(stream)))
+        session = Session(conn, False, lambda stream: deliver(StreamExchange(stream)), _CONFIG)
         session.on_close = self._ended
         session.start()
         return session

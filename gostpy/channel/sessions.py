@@ -22,7 +22,8 @@ from gostpy.net.conn import Conn
 __all__ = ["MOST_SESSIONS", "SessionPool", "back_off"]
 
 MOST_SESSIONS = 8
-"""Sessions to one node over one route, however busy they are."""
+"""Sessions to one node over one route, however busy they are; those in which the peer allows no
+more streams (``exhausted``: HTTP/2) do not count."""
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 1.0
 _LOOK_INTERVAL = 5.0
@@ -101,7 +102,9 @@ class SessionPool:
                 session.on_close = None
                 session.close()
         if chosen is None and len(self._sessions) >= MOST_SESSIONS:
-            return min(self._sessions, key=lambda session: session.stream_count)
+            usable = [each for each in self._sessions if not getattr(each, "exhausted", False)]
+            if len(usable) >= MOST_SESSIONS:
+                return min(usable, key=lambda session: session.stream_count)
         return chosen
 
     def _make(self, connect: Callable[[], Session]) -> None:

@@ -483,6 +483,7 @@ class Session(MuxSession):
             self.broken(stream, code, problem)
         elif self._known(stream_id):
             self._count_idle()
+            self.send(rst_stream(stream_id, code))
         else:
             raise Http2Error(code, problem)
 

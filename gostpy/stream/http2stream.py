@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Stream"]
 
+_MOST_DROPPED = 65536
+"""Bytes that a peer may send in vain on a stream that is closed here."""
+
 _NO_BODY = frozenset({204, 304})
 
 
@@ -318,6 +321,7 @@ class Stream(StreamEndpoint):
     def _closed(self, now: bool) -> None:
         session = self.session
         unread, self._unreturned = self._unreturned, 0
+        self._allowed = session.config.stream_window
         if unread:
             session.give_back(unread)
         if self.abandoned:
@@ -361,8 +365,7 @@ class Stream(StreamEndpoint):
             return
         if self.conn is None:
             session.give_back(size)
-            if self._out is None:
-                self._give_up()
+            self._drop(size, padding)
             return
         self._allowed -= size
         if self._allowed < 0:
@@ -375,9 +378,21 @@ class Stream(StreamEndpoint):
             size -= padding
         self._unreturned += size
         if self._expected >= 0:
-            self._expected -= size
-            if self._expected < 0:
-                session.broken(self, PROTOCOL_ERROR, "the body is longer than content-length")
+            self._expect(size)
+
+    def _expect(self, size: int) -> None:
+        """So many bytes of a body with a known length are there."""
+        self._expected -= size
+        if self._expected < 0:
+            self.session.broken(self, PROTOCOL_ERROR, "the body is longer than content-length")
+
+    def _drop(self, size: int, padding: int) -> None:
+        """Data that nobody reads any more: a little of it, then the peer is told to stop."""
+        self._allowed -= size
+        if self._expected >= 0:
+            self._expect(size - padding)
+        if self._allowed < self.session.config.stream_window - _MOST_DROPPED and self._out is None:
+            self._give_up()
 
     def consumed(self, size: int) -> None:
         session = self.session
