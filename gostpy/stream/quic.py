@@ -29,7 +29,7 @@ from gostpy.net.conn import ConnInfo
 from gostpy.net.metered import rounded
 from gostpy.net.packet import PacketConn
 from gostpy.net.udpburst import send_all
-from gostpy.stream.quiccore import Core
+from gostpy.stream.quicfast import FastCore
 from gostpy.stream.quictls import QuicTLS
 
 __all__ = ["Quic", "QuicProtocol", "QuicSettings", "dial_quic"]
@@ -131,7 +131,7 @@ class Quic:
         **ids: Any,
     ) -> None:
         configuration = tls.current() if tls.server else tls.for_name(server_name)
-        self.core = Core(configuration, settings.max_streams, self._wake, tls.prepare, **ids)
+        self.core = FastCore(configuration, settings.max_streams, self._wake, tls.prepare, **ids)
         self.info = info
         self.meter: Any = None
         self.alive = True

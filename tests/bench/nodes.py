@@ -40,13 +40,25 @@ def free_port() -> int:
 
 
 def wait_port(port: int, seconds: float = 10.0) -> float:
-    """Seconds until the port accepts."""
+    """Seconds until the port accepts, or takes datagrams."""
     started = time.monotonic()
     while time.monotonic() < started + seconds:
+        if _bound_udp(port):
+            return time.monotonic() - started
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return time.monotonic() - started
         time.sleep(0.005)
     raise TimeoutError(f"nothing listens on port {port}")
+
+
+def _bound_udp(port: int) -> bool:
+    """Whether somebody has a UDP socket on the port."""
+    place = f":{port:04X} "
+    return any(
+        place in line.partition(": ")[2][:40]
+        for name in ("/proc/net/udp", "/proc/net/udp6")
+        for line in FilePath(name).read_text().splitlines()[1:]
+    )
 
 
 class Origin:
@@ -78,7 +90,7 @@ class Nodes:
 
     def __init__(self, path: Path, command: list[str], target: str) -> None:
         self.entry = free_port()
-        server = free_port()
+        self.server = server = free_port()
         places = {
             "entry": f"127.0.0.1:{self.entry}",
             "server": f"127.0.0.1:{server}",
