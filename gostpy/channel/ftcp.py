@@ -4,7 +4,8 @@ Each peer is a session, delivered as a packet conn; see gostpy/net/faketcp.py. T
 made by this machine, so a node with this dialer can only be the first one of a chain.
 
 Differs   gost cuts datagrams off at ``readBufferSize`` and at 2 KiB; here they arrive whole, and it
-          only bounds what a session may queue. A session ends when its peer closes the flow.
+          only bounds what a session may queue. A session ends when its peer closes the flow,
+          and the other way round.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Carrier:
             self.context.address, self.context.sockets, idle=max(options.ttl, 60.0)
         )
         sessions = Sessions(packets, lambda session: accepted(session, None), limits)
-        packets.lost = sessions.end
+        packets.lost, sessions.left = sessions.end, packets.end
         return sessions
 
     def dialed(self, conn: Any) -> None:

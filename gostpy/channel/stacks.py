@@ -98,6 +98,7 @@ DIALERS: dict[str, Stack] = {
     "mwss": Stack("tcp", ("tls", "ws"), "smux", keys=_WS_KEYS),
     "ssh": Stack("tcp", ("sshlogin",), "ssh", keys=_WS_KEYS),
     "sshd": Stack("tcp", ("sshlogin",), "sshd", keys=_WS_KEYS),
+    "phts": Stack("tcp", ("phttls",), "pht"),
     "ohttps": Stack("tcp", ("ohttp",)),  # as in gost: no TLS, whatever the name says
     "direct": Stack("direct"),
     "virtual": Stack("direct"),
@@ -122,6 +123,7 @@ _MODULES = {
     "tls": "gostpy.channel.tls:Layer",
     "dtls": "gostpy.channel.dtls:Layer",
     "h2tls": "gostpy.channel.h2tls:Layer",
+    "phttls": "gostpy.channel.phttls:Layer",
     "ws": "gostpy.channel.ws:Layer",
     "ohttp": "gostpy.channel.ohttp:Layer",
     "otls": "gostpy.channel.otls:Layer",

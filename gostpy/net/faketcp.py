@@ -77,7 +77,7 @@ def _connect(
             sock.bind(("", 0))
         port = sock.getsockname()[1]
         attach(sock, refuse_flags(PSH))
-        attach(raw, select_segments(family, port, PSH | SYN | FIN | RST, target[1]))
+        _select(raw, select_segments(family, port, PSH | SYN | FIN | RST, target[1]))
         raw.connect((target[0], 0, *target[2:]))
         finish_connect(sock, target, wait)
         return FakeTCPSocket(sock, raw, target)
@@ -86,6 +86,14 @@ def _connect(
         if raw is not None:
             raw.close()
         raise
+
+
+def _select(raw: _socket.socket, program: bytes) -> None:
+    """Let a new raw socket see only some segments; what it got before is thrown away."""
+    attach(raw, program)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            raw.recv_into(_BUFFER)
 
 
 class FakeTCPSocket(UDPSocket):
@@ -217,7 +225,7 @@ class FakeTCPListener(PacketConn):
     def _open(self, family: int, host: str, port: int, options: SocketOptions) -> _Raw:
         raw = open_socket(family, _socket.SOCK_RAW, options, _socket.IPPROTO_TCP)
         try:
-            attach(raw, select_segments(family, port, PSH | FIN | RST))
+            _select(raw, select_segments(family, port, PSH | FIN | RST))
             if host not in ("::", "0.0.0.0"):
                 raw.bind((host, 0))
             return _Raw(self, raw)

@@ -40,6 +40,7 @@ __all__ = [
     "PacketSink",
     "StreamPackets",
     "UDPSocket",
+    "bind_udp",
     "dial_udp",
     "listen_udp",
 ]
@@ -423,6 +424,13 @@ def listen_udp(address: str, options: SocketOptions = DEFAULT, *, reuse: bool = 
 
     Raises OSError naming the address.
     """
+    return UDPSocket(bind_udp(address, options, reuse=reuse))
+
+
+def bind_udp(
+    address: str, options: SocketOptions = DEFAULT, *, reuse: bool = False
+) -> _socket.socket:
+    """The same, as a plain socket."""
     last: OSError | None = None
     for family, target in bind_address(address):
         try:
@@ -437,7 +445,7 @@ def listen_udp(address: str, options: SocketOptions = DEFAULT, *, reuse: bool = 
                 only = 0 if target[0] == "::" else 1
                 sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, only)
             sock.bind(target)
-            return UDPSocket(sock)
+            return sock
         except OSError as error:
             sock.close()
             last = error

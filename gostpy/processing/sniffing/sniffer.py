@@ -47,6 +47,7 @@ class Sniffer:
         read_timeout: seconds for a request and a response's head; 0 or less counts as 30.
         keepalive: forward handlers tell clients that they may keep the connection.
         quiet: an HTTP client that is refused is not told why.
+        transparent: a client that names no host goes to its original destination.
 
     Raises ConfigError: an option asks for what gostpy does not have yet, or a node's expression
     is wrong.
@@ -60,6 +61,7 @@ class Sniffer:
         read_timeout: float,
         keepalive: bool = False,
         quiet: bool = False,
+        transparent: bool = False,
     ) -> None:
         refuse_unbuilt(options)
         wait = options.sniffing_timeout if isinstance(options, SniffingOptions) else 0.0
@@ -68,6 +70,7 @@ class Sniffer:
         self._read_timeout = read_timeout if read_timeout > 0 else 30.0
         self._keepalive = keepalive
         self._quiet = quiet
+        self._transparent = transparent
         for node in getattr(context.hop, "nodes", ()):
             rules_of(node)
         self._tls: dict[int, tuple[Any, ClientContext]] = {}
@@ -240,6 +243,8 @@ class Sniffer:
         elif address:
             address = with_port(address, port)
         request.address = address or host
+        if not request.address and self._transparent:
+            request.address = request.destination
         if not request.address:
             raise DialFailed("the client names no host")
         return node
