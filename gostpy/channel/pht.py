@@ -17,7 +17,7 @@ from gostpy.net.dial import split_address
 from gostpy.options import no_effect, opt
 from gostpy.stream import phthttp1
 from gostpy.stream.pht import Paths, Tunnels
-from gostpy.stream.phtclient import Client
+from gostpy.stream.phtclient import Client, Requests
 from gostpy.wire.address import join_address
 from gostpy.wire.http1 import canonical, is_field
 
@@ -60,6 +60,10 @@ def paths_of(options: Any) -> Paths:
     )
 
 
+def _is_http2(conn: Conn) -> bool:
+    return conn.info.tls is not None and conn.info.tls.alpn == "h2"
+
+
 class Mux:
     """Tunnels; a session of the dialing side uses several connections over HTTP/1.1."""
 
@@ -76,7 +80,13 @@ class Mux:
         tunnels = self._tunnels
         if tunnels is None:
             tunnels = self._tunnels = Tunnels(self._paths, deliver)
-        phthttp1.serve(conn, tunnels, lambda error: self._ended(conn.info, error))
+        info = conn.info
+        if _is_http2(conn):
+            from gostpy.stream import phthttp2  # only where it is agreed upon
+
+            phthttp2.serve(conn, tunnels, lambda error: self._ended(info, error))
+        else:
+            phthttp1.serve(conn, tunnels, lambda error: self._ended(info, error))
 
     def _ended(self, info: ConnInfo, error: BaseException) -> None:
         tell = self.context.log.warn if isinstance(error, ProtocolError) else self.context.log.debug
@@ -86,7 +96,15 @@ class Mux:
         """A session, and its first connection. Raises HandshakeFailed, OSError."""
         first = establish()
         session = Client(self._paths, first.info)
-        requests = phthttp1.Requests(establish, first, self._host(), self._headers(), session.lost)
+        host, headers = self._host(), self._headers()
+        requests: Requests
+        if _is_http2(first):
+            from gostpy.stream import phthttp2
+
+            named = [(name.lower(), value) for name, value in headers]
+            requests = phthttp2.Requests(first, host, named, session.lost)
+        else:
+            requests = phthttp1.Requests(establish, first, host, headers, session.lost)
         session.begin(requests)
         return session
 

@@ -83,11 +83,14 @@ class Requests(Protocol):
 
     Attributes:
         level: decode buffers that lie below.
-        busy: another session had better be used for more.
     """
 
     level: int
-    busy: bool
+
+    @property
+    def busy(self) -> bool:
+        """Another session had better be used for more."""
+        ...
 
     def request(self, method: str, target: str, body: bytes, told: Told) -> Asking:
         """Send a request, now or as soon as a connection is there. Never waits, never raises."""

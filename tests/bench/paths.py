@@ -36,6 +36,9 @@ PATHS = {
         _chain("relay+h2", "relay+h2"),
         _chain("http2", "http2"),
         _chain("relay+quic", "relay+quic"),
+        _chain("relay+kcp", "relay+kcp"),
+        _chain("relay+otls", "relay+otls"),
+        _chain("relay+pht", "relay+pht"),
         _chain("ss", "ss", "aes-128-gcm:secret@"),
     )
 }
