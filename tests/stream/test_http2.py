@@ -4,10 +4,9 @@ import gevent
 import pytest
 
 from gostpy.errors import ConnectionClosed
-from gostpy.stream.http2 import Config, Session
-from gostpy.wire.http2 import CANCEL, REFUSED_STREAM, StreamReset
+from gostpy.stream.http2 import Session
+from gostpy.wire.http2 import CANCEL, StreamReset
 from tests.net.pairs import socket_pair
-from tests.stream.peers import Keeper
 
 pytestmark = pytest.mark.timeout(20)
 
