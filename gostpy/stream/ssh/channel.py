@@ -149,7 +149,8 @@ class Channel(StreamEndpoint):
             super().drained()
 
     def _finish_sending(self) -> None:
-        if self._out is None and not self._closing and not self.asked:
+        # without a conn CLOSE follows, which says it as well
+        if self._out is None and self.conn is not None and not self.asked:
             self.session.send(bytes((Message.EOF,)) + uint32(self.remote))
 
     def _closed(self, now: bool) -> None:
@@ -229,8 +230,9 @@ class Channel(StreamEndpoint):
             self.session.forget(self)
         elif self.conn is None:
             self._say_close()
-        elif self.peer_ended:  # it had ended its direction before: now it does not listen, either
-            self._say_close()
-            self.abort(ConnectionClosed("the channel was closed by the peer"))
-        else:
+        elif not self.peer_ended:
             self.peer_end()
+        else:
+            self._say_close()
+            if not self.local_ended:  # it does not listen to what we would still say
+                self.abort(ConnectionClosed("the channel was closed by the peer"))

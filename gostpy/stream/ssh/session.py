@@ -128,6 +128,8 @@ class Session(MuxSession):
         if self.alive and isinstance(error, ProtocolError) and not isinstance(error, Disconnected):
             self._say_goodbye(PROTOCOL_ERROR, str(error))
             self._end(error, False)
+        elif isinstance(error, Disconnected) and error.reason == BY_APPLICATION:
+            super().fail(ConnectionClosed(str(error)))  # a regular end
         else:
             super().fail(error)
 

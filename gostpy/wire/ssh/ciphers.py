@@ -127,10 +127,10 @@ def _payload(plain: Buffer) -> memoryview:
     return memoryview(plain)[1:size]
 
 
-def _checked(length: int, unit: int) -> int:
-    if not 5 <= length <= MAX_PACKET or length % unit:
-        raise ProtocolError(f"SSH packet of length {length}")
-    return length
+def _checked(size: int, unit: int, least: int = 8) -> int:
+    if not least <= size <= MAX_PACKET or size % unit:
+        raise ProtocolError(f"SSH packet of {size} bytes")
+    return size
 
 
 class PlainSealer:
@@ -151,7 +151,7 @@ class PlainOpener:
 
     def size(self, number: int, head: Buffer) -> int:
         length = int.from_bytes(head[:4], "big")
-        return _checked(length + 4, 8)
+        return _checked(length + 4, 8, 16)
 
     def open(self, number: int, packet: memoryview) -> memoryview:
         return _payload(bytes(packet[4:]))
@@ -273,7 +273,7 @@ class _CtrOpener(_Ctr):
             return 4 + _checked(int.from_bytes(head[:4], "big"), 16) + self._size
         self._first = self._update(head[:16])
         length = int.from_bytes(self._first[:4], "big")
-        return _checked(length + 4, 16) + self._size
+        return _checked(length + 4, 16, 16) + self._size
 
     def open(self, number: int, packet: memoryview) -> memoryview:
         body, mac = packet[: -self._size], packet[-self._size :]
