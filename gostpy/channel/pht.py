@@ -15,7 +15,7 @@ from gostpy.interfaces import Context, Deliver
 from gostpy.net.conn import Conn, ConnInfo
 from gostpy.net.dial import split_address
 from gostpy.options import no_effect, opt
-from gostpy.stream import phthttp1
+from gostpy.stream import phthttp1, phthttp1client
 from gostpy.stream.pht import Paths, Tunnels
 from gostpy.stream.phtclient import Client, Requests
 from gostpy.wire.address import join_address
@@ -104,7 +104,7 @@ class Mux:
             named = [(name.lower(), value) for name, value in headers]
             requests = phthttp2.Requests(first, host, named, session.lost)
         else:
-            requests = phthttp1.Requests(establish, first, host, headers, session.lost)
+            requests = phthttp1client.Requests(establish, first, host, headers, session.lost)
         session.begin(requests)
         return session
 

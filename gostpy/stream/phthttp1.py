@@ -1,14 +1,14 @@
-"""PHT's requests over HTTP/1.1, both sides, on the hub.
+"""PHT's requests over HTTP/1.1, on the hub: the serving side, and what both sides share.
 
 Wire      as Go's client and server write them; one request at a time on a connection
-Differs   ``Accept-Encoding`` is not sent, so nothing on the way compresses a stream. A connection
-          is kept for the next request for 45 s; gost keeps two of them for 90 s.
+Differs   a request of which nothing comes for 30 s, or none for 3 minutes, ends the connection
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 
 from gevent import get_hub
@@ -17,9 +17,7 @@ from gostpy.errors import ConnectionClosed, GostError, ProtocolError
 from gostpy.net import timers
 from gostpy.net.conn import Conn
 from gostpy.net.stream import PIECE
-from gostpy.net.tasks import start_task
 from gostpy.stream.pht import PUSH_LIMIT, Asked, Tunnels
-from gostpy.stream.phtclient import Told
 from gostpy.wire.chunked import ChunkedBody
 from gostpy.wire.codec import Buffer
 from gostpy.wire.http1 import (
@@ -27,12 +25,11 @@ from gostpy.wire.http1 import (
     HEAD_LIMIT,
     UNTIL_CLOSE,
     RequestHead,
-    ResponseHead,
     head_end,
     response,
 )
 
-__all__ = ["Requests", "serve"]
+__all__ = ["CACHED", "Body", "Side", "serve"]
 
 LOOK_TIME = 30.0
 """A client that sends nothing of a request it began for so many seconds is given up."""
@@ -40,13 +37,12 @@ LOOK_TIME = 30.0
 IDLE_TIMES = 6
 """Times ``LOOK_TIME`` that a client may be idle between requests."""
 
-KEPT_TIME = 45.0
-"""Seconds for which a client keeps a connection for the next request."""
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
+CACHED = 1024
+"""Heads of up to so many bytes are remembered: those of one tunnel's pushes are much alike."""
 
-MOST_KEPT = 64
 
-
-class _Body:
+class Body:
     """Where a body ends, and what is in it."""
 
     __slots__ = ("_chunks", "_left", "ended", "until_close")
@@ -64,10 +60,17 @@ class _Body:
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """(payload, what follows the body). Raises ProtocolError."""
-        if self._chunks is not None:
+        chunks = self._chunks
+        if chunks is not None:
+            if chunks.between and data.endswith(b"\r\n"):  # one whole chunk, as lines come
+                size = _CHUNK.match(data)
+                if size is not None:
+                    start, stop = size.end(), len(data) - 2
+                    if int(size[1], 16) == stop - start > 0:
+                        return data[start:stop], b""
             held: list[bytes] = []
-            used = self._chunks.feed(data, held)
-            self.ended = self._chunks.ended
+            used = chunks.feed(data, held)
+            self.ended = chunks.ended
             return (held[0] if len(held) == 1 else b"".join(held)), data[used:]
         if self.until_close:
             return data, b""
@@ -77,7 +80,7 @@ class _Body:
         return payload, data[len(payload) :]
 
 
-class _Side:
+class Side:
     """The sink of a conn: what both sides do with the bytes that come.
 
     ``_rest`` is what has come of the next head.
@@ -89,7 +92,7 @@ class _Side:
         self.conn = conn
         self._rest = b""
         self._searched = 0
-        self._body: _Body | None = None
+        self._body: Body | None = None
 
     def start(self) -> None:
         """Take the conn over."""
@@ -156,7 +159,7 @@ def serve(conn: Conn, tunnels: Tunnels, ended: Callable[[BaseException], None]) 
     _Server(conn, tunnels, ended).start()
 
 
-class _Server(_Side):
+class _Server(Side):
     """Requests of one conn; it is the ``Answering`` of the one that is being served."""
 
     __slots__ = (
@@ -220,17 +223,17 @@ class _Server(_Side):
 
     def _begin(self, head: bytes) -> None:
         try:
-            request = RequestHead.parse(head)
+            read = _request if len(head) <= CACHED else _request.__wrapped__
+            method, target, framing, self._closing, expects = read(head)
         except ProtocolError:
             self._closing = True
             self.answer(400)
             raise
         self._busy = True
-        self._closing = request.wants_close
-        self._body = _Body(request.framing)
-        if request.framing and request.get("expect").lower() == "100-continue":
+        self._body = Body(framing)
+        if expects:
             self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        asked = self._tunnels.request(request.method, request.path, self)
+        asked = self._tunnels.request(method, target, self)
         if self._busy:
             self._asked = asked
 
@@ -239,18 +242,12 @@ class _Server(_Side):
     def answer(self, status: int, body: bytes = b"") -> None:
         if self.conn.closed:
             return
-        fields = [("Date", _date()), ("Content-Length", str(len(body)))]
-        if body:
-            fields.append(("Content-Type", "text/plain; charset=utf-8"))
-        if self._closing:
-            fields.append(("Connection", "close"))
-        self._write(response(status, fields) + body)
+        self._write(_head_of(status, len(body), self._closing, int(time.time())) + body)
         self._done()
 
     def begin(self) -> None:
-        fields = [("Date", _date()), ("Transfer-Encoding", "chunked"), ("X-Accel-Buffering", "no")]
         if not self.conn.closed:
-            self._write(response(200, fields))
+            self._write(_head_of(200, CHUNKED, False, int(time.time())))
 
     def send(self, data: bytes) -> bool:
         if self.conn.closed:
@@ -317,251 +314,25 @@ class _Server(_Side):
         self._leave(error)
 
 
-@lru_cache(maxsize=4)
-def _date_of(second: int) -> str:
-    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second))
+@lru_cache(maxsize=512)
+def _request(head: bytes) -> tuple[str, str, int, bool, bool]:
+    """(method, target, framing, closes, expects 100). Raises ProtocolError."""
+    request = RequestHead.parse(head)
+    framing = request.framing
+    expects = bool(framing) and request.get("expect").lower() == "100-continue"
+    return request.method, request.path, framing, request.wants_close, expects
 
 
-def _date() -> str:
-    return _date_of(int(time.time()))
-
-
-# -- the dialing side ----------------------------------------------------------------------------
-
-
-class Requests:
-    """Requests to one server, on as many connections as are needed at a time.
-
-    Args:
-        establish: makes a connection, in a green thread.
-        first: a connection that is there already.
-        host: of the requests.
-        headers: further lines of the requests.
-        lost: told why, when nothing reaches the server any more.
-    """
-
-    def __init__(
-        self,
-        establish: Callable[[], Conn],
-        first: Conn,
-        host: str,
-        headers: Sequence[tuple[str, str]],
-        lost: Callable[[BaseException], None],
-    ) -> None:
-        self._establish = establish
-        self._lost = lost
-        self._open: set[_Client] = set()
-        self._idle: list[_Client] = []
-        self._closed = False
-        agent = next((value for name, value in headers if name == "User-Agent"), "")
-        self._start = f"Host: {host}\r\nUser-Agent: {agent or 'Go-http-client/1.1'}\r\n"
-        self._more = "".join(
-            [f"{name}: {value}\r\n" for name, value in headers if name != "User-Agent"]
-        )
-        self.level = first.endpoint.level + len(first.codecs)
-        self._keep(self._take(first))
-
-    busy = False
-
-    def request(self, method: str, target: str, body: bytes, told: Told) -> _Asking:
-        """Ask; ``told`` hears what comes of it. On the hub or in a green thread; never waits."""
-        length = f"Content-Length: {len(body)}\r\n" if method == "POST" else ""
-        head = f"{method} {target} HTTP/1.1\r\n{self._start}{length}{self._more}\r\n"
-        asking = _Asking(told, head.encode("latin-1", "replace") + body)
-        if self._idle:
-            self._idle.pop().ask(asking)
-        else:
-            start_task(self._connect, asking)
-        return asking
-
-    def _connect(self, asking: _Asking) -> None:
-        try:
-            conn = self._establish()
-        except (GostError, OSError) as error:
-            told = asking.told
-            if told is not None:
-                told.lost(error)
-            self._lost(error)
-            return
-        if self._closed:
-            conn.close(True)
-            return
-        client = self._take(conn)
-        if asking.told is None:  # nobody waits for it any more
-            self._keep(client)
-        else:
-            client.ask(asking)
-
-    def _take(self, conn: Conn) -> _Client:
-        client = _Client(conn, self)
-        self._open.add(client)
-        client.start()
-        return client
-
-    def free(self, client: _Client) -> None:
-        """A connection has done its work."""
-        if self._closed or len(self._idle) >= MOST_KEPT:
-            self._open.discard(client)
-            client.close()
-        else:
-            self._keep(client)
-
-    def _keep(self, client: _Client) -> None:
-        if client.conn.closed:
-            return
-        self._idle.append(client)
-        client.kept = timers.after(KEPT_TIME, lambda: self._drop(client))
-
-    def _drop(self, client: _Client) -> None:
-        """Unused for too long."""
-        if client in self._idle:
-            self._idle.remove(client)
-            self._open.discard(client)
-            client.close()
-
-    def gone(self, client: _Client, error: BaseException, expected: bool) -> None:
-        """A connection has ended."""
-        self._open.discard(client)
-        if client in self._idle:
-            self._idle.remove(client)
-        if not expected and not self._open and not self._closed:
-            self._lost(error)
-
-    def close(self) -> None:
-        """End all connections."""
-        self._closed = True
-        clients, self._open = self._open, set()
-        self._idle.clear()
-        for client in clients:
-            client.close()
-
-
-class _Asking:
-    """A request on its way: what may be done about it."""
-
-    __slots__ = ("client", "told", "wire")
-
-    def __init__(self, told: Told, wire: bytes) -> None:
-        self.told: Told | None = told
-        self.wire = wire
-        self.client: _Client | None = None
-
-    def pause(self) -> None:
-        """Hear no more of the answer for now."""
-        if self.client is not None and self.told is not None:
-            self.client.conn.endpoint.pause()
-
-    def resume(self) -> None:
-        if self.client is not None and self.told is not None:
-            self.client.conn.endpoint.resume()
-
-    def cancel(self) -> None:
-        """The answer is of no interest any more."""
-        self.told = None
-        if self.client is not None:
-            self.client.cancel(self)
-
-
-class _Client(_Side):
-    """One connection to the server."""
-
-    __slots__ = ("_asking", "_keeps", "_requests", "kept")
-
-    def __init__(self, conn: Conn, requests: Requests) -> None:
-        super().__init__(conn)
-        self._requests = requests
-        self._asking: _Asking | None = None
-        self._keeps = True
-        self.kept: timers.Entry | None = None
-
-    def ask(self, asking: _Asking) -> None:
-        if self.kept is not None:
-            self.kept.cancel()
-        self._asking = asking
-        asking.client = self
-        wire, asking.wire = asking.wire, b""
-        self._write(wire)
-
-    def data(self, data: Buffer) -> None:
-        block = bytes(data)
-        while True:
-            asking = self._asking
-            if asking is None:
-                if block:
-                    raise ProtocolError("pht: an answer that nobody asked for")
-                return
-            if self._body is None:
-                head = self._head(block)
-                if not head:
-                    return
-                block, self._rest = self._rest, b""
-                if not self._answered(asking, head):
-                    continue
-            body = self._body
-            assert body is not None, "set by the head"
-            if block and not body.ended:
-                payload, block = body.feed(block)
-                if payload and asking.told is not None:
-                    asking.told.data(payload)
-            if not body.ended or self.conn.closed:
-                return
-            self._complete(asking)
-
-    def _answered(self, asking: _Asking, head: bytes) -> bool:
-        """The head of an answer; False for a provisional one."""
-        answer = ResponseHead.parse(head)
-        if answer.status < 200:
-            if answer.status == 101:
-                raise ProtocolError("pht: the server switched protocols")
-            return False
-        self._keeps = not answer.wants_close
-        self._body = _Body(answer.framing("GET"))
-        if asking.told is not None:
-            asking.told.answered(answer.status)
-        return True
-
-    def _complete(self, asking: _Asking) -> None:
-        self._body = None
-        self._asking = asking.client = None
-        told, asking.told = asking.told, None
-        if self._keeps:
-            self._requests.free(self)
-        else:
-            self._requests.gone(self, ConnectionClosed("the server closes"), True)
-            self.close()
-        if told is not None:
-            told.end()
-
-    def cancel(self, asking: _Asking) -> None:
-        if self._asking is asking:
-            self._requests.gone(self, ConnectionClosed("request was cancelled"), True)
-            self.conn.close(True)
-
-    def eof(self) -> None:
-        asking, body = self._asking, self._body
-        if asking is not None and body is not None and body.until_close:
-            self._keeps = False
-            self._complete(asking)
-        else:
-            super().eof()
-
-    def fail(self, error: BaseException) -> None:
-        asking, self._asking = self._asking, None
-        if not self.conn.closed:
-            self.conn.close(True)
-        told = asking.told if asking is not None else None
-        if told is not None:
-            told.lost(error)
-        self._requests.gone(self, error, False)
-
-    def close(self) -> None:
-        asking, self._asking = self._asking, None
-        conn = self.conn
-        if not conn.closed:
-            try:
-                conn.shut()
-            except (GostError, OSError):
-                pass  # it is closed next
-            conn.close()
-        if asking is not None and asking.told is not None:
-            asking.told.lost(ConnectionClosed("the session was closed"))
+@lru_cache(maxsize=16)
+def _head_of(status: int, length: int, closing: bool, second: int) -> bytes:
+    """The head of an answer of so many bytes, or in chunks."""
+    fields = [("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second)))]
+    if length == CHUNKED:
+        fields += [("Transfer-Encoding", "chunked"), ("X-Accel-Buffering", "no")]
+    else:
+        fields.append(("Content-Length", str(length)))
+    if length > 0:
+        fields.append(("Content-Type", "text/plain; charset=utf-8"))
+    if closing:
+        fields.append(("Connection", "close"))
+    return response(status, fields)

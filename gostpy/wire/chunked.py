@@ -37,6 +37,11 @@ class ChunkedBody:
         self._line = b""
         self._trailer = 0
 
+    @property
+    def between(self) -> bool:
+        """The next byte begins the line of a chunk's size."""
+        return self._state == self._SIZE and not self._line
+
     def feed(self, data: bytes, payload: list[bytes] | None = None) -> int:
         """Follow the body through ``data``; returns how many of its bytes belong to the body.
 
