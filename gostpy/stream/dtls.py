@@ -31,7 +31,16 @@ from gostpy.net.stream import StreamEndpoint
 from gostpy.net.threaded import hubbed
 from gostpy.stream.dtlscontext import DTLSContext, check_name
 from gostpy.wire.codec import Buffer
-from gostpy.wire.dtls import ALERT, APPLICATION_DATA, HANDSHAKE, InOrder, datagrams, records
+from gostpy.wire.dtls import (
+    ALERT,
+    APPLICATION_DATA,
+    HANDSHAKE,
+    WINDOW,
+    InOrder,
+    datagrams,
+    records,
+    same_hello,
+)
 
 __all__ = ["DTLSEndpoint", "accept_dtls", "connect_dtls"]
 
@@ -69,9 +78,11 @@ class DTLSEndpoint(StreamEndpoint):
         "_again",
         "_burst",
         "_credit",
+        "_early",
         "_flight",
         "_gap",
         "_heard",
+        "_hello",
         "_interval",
         "_late",
         "_mtu",
@@ -103,6 +114,8 @@ class DTLSEndpoint(StreamEndpoint):
         self._waiter: Any = None
         self._order = InOrder()
         self._heard = False
+        self._hello = b""  # of the client, on the serving side
+        self._early: list[Any] | None = []  # data that overtook the end of the handshake
         self._late: Any = None  # an alert that came before the data it follows
         self._gap: timers.Entry | None = None
         self._out = bytearray()
@@ -138,6 +151,11 @@ class DTLSEndpoint(StreamEndpoint):
         if bytes(datagram[1:3]) == _VERSION_10:
             self._rate, self._burst = RATE, BURST
 
+    def greeted(self, hello: bytes) -> None:
+        """The serving side has the client's hello already."""
+        self._hello = hello
+        self.first(hello)
+
     def _step(self) -> None:
         """As far as the handshake goes with what has come."""
         try:
@@ -149,9 +167,14 @@ class DTLSEndpoint(StreamEndpoint):
             self.reason = HandshakeFailed(_explain(error))
             self.state = _FAILED
         self._tell()
-        if self.state != _SHAKING:
-            self._calm()
-            self._wake()
+        if self.state == _SHAKING:
+            return
+        self._calm()
+        self._wake()
+        early, self._early = self._early, None
+        if self.state == _READY:
+            for record in early or ():
+                self._receive(record)
 
     def _tell(self) -> None:
         """Send what OpenSSL has to say."""
@@ -212,9 +235,9 @@ class DTLSEndpoint(StreamEndpoint):
         try:
             for record in records(data):
                 if record.kind == APPLICATION_DATA:
-                    self._receive(record.number, record.data)
+                    self._receive(record)
                 elif record.kind == ALERT and record.epoch and self._order.next < record.number:
-                    self._late = self._late or record
+                    self._late = record
                     self._watch_gap()
                 else:
                     self._control(record)
@@ -224,11 +247,13 @@ class DTLSEndpoint(StreamEndpoint):
     def ended(self, error: BaseException | None) -> None:
         self._break(error or ConnectionClosed("dtls: the packet conn is gone"))
 
-    def _receive(self, number: int, wire: Buffer) -> None:
+    def _receive(self, record: Any) -> None:
         ssl = self._ssl
-        if self.state != _READY:
-            return  # a peer that lost our last flight: it comes again
-        ssl.bio_write(wire)
+        if self._early is not None:
+            if len(self._early) < WINDOW:
+                self._early.append(record)
+            return
+        ssl.bio_write(record.data)
         try:
             data = ssl.recv(_RECORD)
         except SSL.WantReadError:
@@ -237,6 +262,7 @@ class DTLSEndpoint(StreamEndpoint):
             return
         except SSL.Error as error:
             raise ProtocolError(_explain(error)) from error
+        number = record.number
         order = self._order
         if number == order.next and not order.gap:
             order.next = number + 1
@@ -253,13 +279,16 @@ class DTLSEndpoint(StreamEndpoint):
         """Handshake messages, alerts; OpenSSL answers what is to be answered."""
         ssl = self._ssl
         if self.state == _READY and record.kind == HANDSHAKE and not record.epoch:
-            if isinstance(self._packets, Session):  # a client that begins anew on the same port
-                self._packets.begin_anew(bytes(record.data))
+            if isinstance(self._packets, Session) and not same_hello(record.data, self._hello):
+                self._packets.begin_anew(bytes(record.data))  # on the same port
             return
         ssl.bio_write(record.data)
         if self.state == _SHAKING:
             if record.epoch and record.kind == HANDSHAKE:
-                self._order.take(record.number, b"")
+                if self._hello:  # a client sends no data before it has our answer
+                    self._order.skip(record.number)
+                else:
+                    self._order.take(record.number, b"")
             self._step()
             return
         closed = False
@@ -277,6 +306,8 @@ class DTLSEndpoint(StreamEndpoint):
                 if part:
                     self.deliver(part)
             self._watch_gap()
+        if closed and self._order.gap:
+            raise ProtocolError("dtls: datagrams were lost")
         if closed:
             self.peer_end()
 
@@ -297,10 +328,14 @@ class DTLSEndpoint(StreamEndpoint):
 
     def _look_gap(self, wanted: int) -> None:
         self._gap = None
-        if self._order.next == wanted:
-            self._break(ProtocolError("dtls: datagrams were lost"))
-        else:
+        if self._order.next != wanted:
             self._watch_gap()
+            return
+        late, self._late = self._late, None
+        if late is not None:  # if it is not forged, data before it is lost
+            self._control(late)
+        if self._order.gap or self.peer_ended:
+            self._break(ProtocolError("dtls: datagrams were lost"))
 
     def _break(self, error: BaseException) -> None:
         if self.state == _SHAKING:
@@ -311,6 +346,7 @@ class DTLSEndpoint(StreamEndpoint):
             self._gone()
         else:
             self._out.clear()
+            self._say_bye()
             self.abort(error)
 
     # -- out -------------------------------------------------------------------------------------
@@ -466,7 +502,7 @@ def _shaken(
     endpoint = DTLSEndpoint(packets, ssl, size, mtu, interval or _FLIGHT_INTERVAL)
     conn = Conn(endpoint, packets.info)
     if hello:
-        endpoint.first(hello)
+        endpoint.greeted(hello)
     try:
         endpoint.shake()
     except BaseException:

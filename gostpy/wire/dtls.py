@@ -33,6 +33,7 @@ __all__ = [
     "Record",
     "datagrams",
     "records",
+    "same_hello",
 ]
 
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
@@ -92,6 +93,14 @@ def datagrams(flight: bytes, size: int) -> list[bytes]:
     if gathered:
         made.append(gathered)
     return made
+
+
+_RANDOM = slice(RECORD_HEADER + 14, RECORD_HEADER + 46)
+
+
+def same_hello(left: Buffer, right: Buffer) -> bool:
+    """Two ClientHello records are of one handshake."""
+    return bytes(left[_RANDOM]) == bytes(right[_RANDOM])
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +188,8 @@ def _verify_request(hello: ClientHello, cookie: bytes) -> bytes:
 class InOrder:
     """Puts decrypted records of one epoch back in order.
 
+    The first record of an epoch is the Finished message, which may be lost and come again later.
+
     Attributes:
         next: number of the record that is wanted next.
     """
@@ -186,13 +197,17 @@ class InOrder:
     __slots__ = ("_waiting", "next")
 
     def __init__(self) -> None:
-        self.next = 0
+        self.next = 1
         self._waiting: dict[int, bytes] = {}
 
     @property
     def gap(self) -> bool:
         """Something is waiting for what has not come."""
         return bool(self._waiting)
+
+    def skip(self, number: int) -> None:
+        """All records up to this one carried no data."""
+        self.next = max(self.next, number + 1)
 
     def take(self, number: int, data: bytes) -> list[bytes]:
         """A record's data (empty for records that carry none): the data that is next in order.
