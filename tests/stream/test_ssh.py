@@ -263,6 +263,21 @@ def test_an_answer_that_comes_too_late_closes_the_channel(monkeypatch):
     assert asking.alive
 
 
+def test_data_right_after_the_answer_is_not_lost():
+    server, client = links()
+    asking = TunnelClient(client)
+    asking.start()
+    opening = gevent.spawn(asking.open)
+    asked = Open.read(Fields(server.read(), 1))
+    answer = (asked.sender, 4, 1000, 1000)
+    server.send(bytes((Message.OPEN_CONFIRMATION,)) + b"".join(map(uint32, answer)))
+    server.send(data(asked.sender, b"first"))
+    server.send(about(Message.CLOSE, asked.sender))
+    server.flush()
+    conn = opening.get(timeout=5)
+    assert (conn.recv(), conn.recv()) == (b"first", b"")
+
+
 def test_the_end_of_a_session_ends_everything():
     _, asking = tunnels(print)
     conn = asking.open()

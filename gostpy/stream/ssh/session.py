@@ -236,7 +236,8 @@ class Session(MuxSession):
             raise
         if opening.error is not None:
             raise opening.error
-        return self.make_conn(channel)
+        assert opening.conn is not None
+        return opening.conn
 
     def accept_open(self, channel: Channel) -> None:
         """Tell the peer that its channel is open."""
@@ -331,9 +332,10 @@ class Session(MuxSession):
         channel = opening.channel
         channel.confirmed(fields.uint32(), fields.uint32(), fields.uint32())
         self._streams[number] = channel
+        opening.conn = self.make_conn(channel)  # now: data may follow at once
         opening.done.set()
         if opening.given_up:
-            self.make_conn(channel).close(True)
+            opening.conn.close(True)
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -401,10 +403,11 @@ _REASONS: dict[int, str] = {
 class _Opening:
     """A channel that the peer was asked for."""
 
-    __slots__ = ("channel", "done", "error", "given_up")
+    __slots__ = ("channel", "conn", "done", "error", "given_up")
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        self.conn: Conn | None = None
         self.done = Event()
         self.error: Exception | None = None
         self.given_up = False
