@@ -183,6 +183,8 @@ def hosts_and_resolver(
     find_resolver = world.runtime.holder("resolver", resolver)
 
     def resolve(network: str, address: str) -> str:
+        if network in ("unix", "serial"):
+            return address
         host, port = split_address(address)
         if not host or is_ip(host):
             return address

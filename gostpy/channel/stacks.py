@@ -65,6 +65,7 @@ _BOTH = {
     "ssh": Stack("tcp", ("sshlogin",), "ssh"),
     "sshd": Stack("tcp", ("sshlogin",), "sshd"),
     "unix": Stack("unix"),
+    "serial": Stack("serial"),
     "stdio": Stack("stdio"),
 }
 
@@ -109,6 +110,7 @@ _MODULES = {
     "udp": "gostpy.channel.udp:Carrier",
     "ftcp": "gostpy.channel.ftcp:Carrier",
     "unix": "gostpy.channel.unix:Carrier",
+    "serial": "gostpy.channel.serial:Carrier",
     "stdio": "gostpy.channel.stdio:Carrier",
     "direct": "gostpy.channel.direct:Carrier",
     "rtcp": "gostpy.channel.remote:StreamCarrier",

@@ -42,6 +42,10 @@ def dial_direct(
         from gostpy.net.faketcp import dial_fake_tcp
 
         return dial_fake_tcp(address, sockets, timeout=timeout)
+    if network == "serial":
+        from gostpy.net.serialport import open_serial
+
+        return open_serial(address)
     raise Unsupported(f"cannot dial network {network!r} directly")
 
 
