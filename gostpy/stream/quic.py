@@ -223,7 +223,8 @@ class Quic:
         self._heard = True
         self.core.receive_datagram(data, address, clock())
         if not self._scheduled:
-            self._wake()
+            self._scheduled = True
+            self._loop.run_callback(self._turn)
         if self.meter is not None:
             delay = self.meter.received(len(data))
             if delay > 0.0:
@@ -246,6 +247,8 @@ class Quic:
     # -- turns -----------------------------------------------------------------------------------
 
     def _wake(self) -> None:
+        """There is something to send."""
+        self.core.quiet = False
         if not self._scheduled:
             self._scheduled = True
             self._loop.run_callback(self._turn)
@@ -310,10 +313,16 @@ class Quic:
             self.alive = True
             self._shut(0, "closed", self.error or ConnectionClosed("connection was closed"))
             return
+        now = clock()
+        if core.quiet:
+            due = core.ack_at
+            if due is None or due > now:
+                self._arm(due, now)
+                return
         if self.meter is not None:
             core.burst = _METERED_BURST
-        now = clock()
         made = core.datagrams_to_send(now)
+        core.quiet = True
         if made:
             self._transmit(made)
         if self.on_id is not None and core._events:
@@ -366,6 +375,7 @@ class Quic:
             if due is not None and due <= now + 0.0005:
                 core.handle_timer(max(now, due))
                 self._lost_peer()
+            core.quiet = False  # so that the timer is set again
             self._turn()
         except Exception as error:  # as in _turn
             get_hub().handle_error(self, *sys.exc_info())

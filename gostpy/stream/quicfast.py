@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from aioquic.buffer import encode_uint_var
 from aioquic.quic.connection import (
     QuicConnectionError,
     QuicConnectionState,
@@ -33,6 +32,12 @@ _ID_SIZE = 8
 _SHORTEST = 1 + _ID_SIZE + 4 + 16
 _TAG = 16
 _MOST_AT_ONCE = 64
+_LEAST_ROOM = 64
+_MOST_RANGES = 16
+
+_ACK_AFTER = 8
+"""Packets after which an acknowledgement does not wait for its time."""
+
 _IDLE_STEP = 0.2
 """Seconds between two looks at how long the peer may be silent."""
 
@@ -40,7 +45,12 @@ _CONNECTED = QuicConnectionState.CONNECTED
 
 
 class FastCore(Core):
-    """See the module's description."""
+    """See the module's description.
+
+    Attributes:
+        quiet: nothing but stream data came since the last packets were made: there is nothing to
+            send unless somebody called ``wake``, and an acknowledgement when its time has come.
+    """
 
     _spin_highest_pn: int
 
@@ -48,6 +58,9 @@ class FastCore(Core):
         super().__init__(*arguments, **named)
         self._idle_for = 0.0
         self._idle_known = 0.0
+        self._used_id = self.host_cid
+        self._owed = 0  # packets that wait to be acknowledged
+        self.quiet = False
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -60,19 +73,31 @@ class FastCore(Core):
             or self._state is not _CONNECTED
             or self._close_pending
         ):
+            self.quiet = False
             super().receive_datagram(data, addr, now)
             return
         path = self._network_paths[0]
-        if path.addr != addr or not path.is_validated or data[1:9] != self.host_cid:
+        if path.addr != addr or not path.is_validated or data[1:9] != self._used_id:
+            self.quiet = False
             super().receive_datagram(data, addr, now)
+            self._look_at_id(data[1:9])
             return
         receiving = self._cryptos[ONE_RTT].recv
         mask = receiving.hp._mask(data[13:29])
         first ^= mask[0] & 0x1F
         if (first >> 2) & 1 != receiving.key_phase or first & 0x18:
+            self.quiet = False
             super().receive_datagram(data, addr, now)
             return
         self._short(data, first, mask, receiving.aead, path, now)
+
+    def _look_at_id(self, used: bytes) -> None:
+        """The peer may have gone over to another id of ours."""
+        if self._is_client:
+            if any(known.cid == used for known in self._host_cids):
+                self._used_id = used
+        else:
+            self._used_id = self.host_cid
 
     def _short(
         self, data: bytes, first: int, mask: bytes, aead: Any, path: Any, now: float
@@ -131,8 +156,13 @@ class FastCore(Core):
             if len(ranges) > MAX_ACK_RANGES:
                 space.ack_queue.shift()
         space.received_packets.add(number)
-        if elicits and space.ack_at is None:
-            space.ack_at = now + self._ack_delay
+        if elicits:
+            self._owed += 1
+            if space.ack_at is None:
+                self._owed = 1
+                space.ack_at = now + self._ack_delay
+            elif self._owed == _ACK_AFTER:
+                space.ack_at = now
 
     def _frames(self, plain: bytes, path: Any, now: float) -> bool:
         """Handle the frames of a packet; whether it wants to be acknowledged.
@@ -148,6 +178,7 @@ class FastCore(Core):
                 continue
             if kind & 0xF8 != 8 or end - at < 27:
                 # not STREAM, or so short that its header may be cut
+                self.quiet = False
                 context = QuicReceiveContext(ONE_RTT, self.host_cid, path, None, now, None)
                 rest, _probing = self._payload_received(context, plain[at:])
                 return elicits or bool(rest)
@@ -184,18 +215,165 @@ class FastCore(Core):
 
     # -- out -------------------------------------------------------------------------------------
 
+    @property
+    def ack_at(self) -> float | None:
+        """When what arrived must be acknowledged."""
+        space = self._spaces.get(ONE_RTT)
+        return space.ack_at if space is not None else None
+
     def _write_bulk(self, builder: Any, space: Any, crypto: Any, now: float) -> None:
-        while True:
-            stream = next(iter(self._active), None)
-            if stream is None or crypto._update_key_requested:
-                return
-            if self._ping_pending or self._probe_pending or self._datagrams_pending:
-                return
+        while self._active:
             path = self._network_paths[0]
-            if not path.is_validated or path.remote_challenges:
+            if (
+                crypto._update_key_requested
+                or self._ping_pending
+                or self._probe_pending
+                or self._datagrams_pending
+                or not path.is_validated
+                or path.remote_challenges
+            ):
                 return
-            if not self._fill(builder, space, crypto, stream, now):
+            if space.ack_at is None:
+                stream = next(iter(self._active))
+                if self._fill(builder, space, crypto, stream, now):
+                    continue
+            if not self._collect(builder, space, crypto, now):
                 return
+
+    def _collect(self, builder: Any, space: Any, crypto: Any, now: float) -> bool:
+        """One packet with what several streams have to say. False: not by this way."""
+        left = self._max_datagram_size
+        if (
+            builder.max_flight_bytes - builder._flight_bytes < left
+            or not self._paced(now)
+            or len(self._active) > _MOST_AT_ONCE
+        ):
+            return False
+        left -= 3 + len(self._peer_cid.cid) + _TAG
+        frames: list[bytes] = []
+        handlers: list[tuple[Any, Any]] = []
+        if space.ack_at is not None:
+            ack = self._ack(space, now)
+            if not ack:
+                return False
+            frames.append(ack)
+            left -= len(ack)
+            handlers.append((self._on_ack_delivery, (space, space.largest_received_packet)))
+        bare = len(frames)
+        for stream in list(self._active):
+            if left < _LEAST_ROOM:
+                break
+            frame = self._small_frame(stream, left, handlers)
+            if frame is None:
+                break
+            frames.append(frame)
+            left -= len(frame)
+        if len(frames) == bare:
+            return False
+        if bare:
+            space.ack_at = None
+        self._put(builder, crypto, b"".join(frames), handlers)
+        self._spend(1)
+        return True
+
+    def _small_frame(self, stream: Any, left: int, handlers: list[tuple[Any, Any]]) -> bytes | None:
+        """All that a stream has to say, if it is data that fits. The stream is done then."""
+        sender = stream.sender
+        ranges = sender._pending._RangeSet__ranges
+        if (
+            len(ranges) != 1
+            or stream.is_blocked
+            or sender._reset_error_code is not None
+            or stream.receiver.stop_pending
+            or stream.max_stream_data_local_sent != stream.max_stream_data_local
+        ):
+            return None
+        start, stop = ranges[0].start, ranges[0].stop
+        size = stop - start
+        head = _varint(stream.stream_id)
+        if size + len(head) + 11 > left or stop > stream.max_stream_data_remote:
+            return None
+        fresh = stop - sender.highest_offset
+        if fresh > 0:
+            if self._remote_max_data_used + fresh > self._remote_max_data:
+                return None
+            self._remote_max_data_used += fresh
+            sender.highest_offset = stop
+        base = sender._buffer_start
+        data = sender._buffer[start - base : stop - base]
+        fin = sender._buffer_fin == stop
+        sender._pending_eof = sender._pending_eof and not fin
+        ranges.clear()
+        sender.buffer_is_empty = not sender._pending_eof
+        if sender.buffer_is_empty:
+            del self._active[stream]
+        stream.announce = False
+        handlers.append((self._on_stream_delivery, (stream, start, stop, fin)))
+        kind = 0x0A | (4 if start else 0) | (1 if fin else 0)
+        offset = _varint(start) if start else b""
+        return b"%c%b%b%b%b" % (kind, head, offset, (size | 0x4000).to_bytes(2, "big"), data)
+
+    def _ack(self, space: Any, now: float) -> bytes:
+        """An ACK frame; empty when there are too many ranges for the short way."""
+        ranges = space.ack_queue._RangeSet__ranges
+        if len(ranges) > _MOST_RANGES:
+            return b""
+        delay = int((now - space.largest_received_time) * 1_000_000)
+        last = ranges[-1]
+        parts = [
+            b"\x02",
+            _varint(last.stop - 1),
+            _varint(max(delay, 0) >> self._local_ack_delay_exponent),
+            _varint(len(ranges) - 1),
+            _varint(last.stop - 1 - last.start),
+        ]
+        below = last.start
+        for found in reversed(ranges[:-1]):
+            parts.append(_varint(below - found.stop - 1))
+            parts.append(_varint(found.stop - found.start - 1))
+            below = found.start
+        return b"".join(parts)
+
+    def _put(
+        self, builder: Any, crypto: Any, plain: bytes, handlers: list[tuple[Any, Any]]
+    ) -> None:
+        """Make one packet and give it to the builder."""
+        sending = crypto.send
+        number = builder._packet_number
+        peer_id = self._peer_cid.cid
+        first = 0x40 | (self._spin_bit << 5) | (crypto.key_phase << 2) | 1
+        short = number & 0xFFFF
+        sealed = sending.aead._aead.encrypt(
+            (sending.aead._iv ^ number).to_bytes(12, "big"),
+            plain,
+            b"%c%b%b" % (first, peer_id, short.to_bytes(2, "big")),
+        )
+        mask = sending.hp._mask(sealed[2:18])
+        datagram = b"%c%b%b%b" % (
+            first ^ (mask[0] & 0x1F),
+            peer_id,
+            (short ^ (mask[1] << 8 | mask[2])).to_bytes(2, "big"),
+            sealed,
+        )
+        builder._datagrams.append(datagram)
+        size = len(datagram)
+        builder._packets.append(
+            QuicSentPacket(
+                ONE_RTT,
+                True,
+                True,
+                False,
+                number,
+                QuicPacketType.ONE_RTT,
+                None,
+                size,
+                handlers,
+                _NO_FRAMES,
+            )
+        )
+        builder._packet_number = number + 1
+        builder._flight_bytes += size
+        builder._total_bytes += size
 
     def _fill(self, builder: Any, space: Any, crypto: Any, stream: Any, now: float) -> bool:
         """Packets full of a stream's data, as many as may leave. False: none."""
@@ -205,11 +383,9 @@ class FastCore(Core):
         pending = sender._pending._RangeSet__ranges
         if not pending:
             return False
-        if space.ack_at is not None:
-            return False  # the acknowledgement first, in a packet of its own making
         start, stop = pending[0].start, pending[0].stop
         peer_id = self._peer_cid.cid
-        head = encode_uint_var(stream.stream_id)
+        head = _varint(stream.stream_id)
         offset_size = 4 if stop < 1 << 30 else 8
         header_size = 3 + len(peer_id)
         room = self._max_datagram_size - header_size - _TAG - 3 - len(head) - offset_size
@@ -319,6 +495,16 @@ class FastCore(Core):
         pacer = self._loss._pacer
         if pacer.packet_time is not None:
             pacer.bucket_time = max(pacer.bucket_time - count * pacer.packet_time, 0.0)
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x40:
+        return bytes((value,))
+    if value < 0x4000:
+        return (value | 0x4000).to_bytes(2, "big")
+    if value < 0x40000000:
+        return (value | 0x80000000).to_bytes(4, "big")
+    return (value | 0xC000000000000000).to_bytes(8, "big")
 
 
 _VALUE = {1: 0x3F, 2: 0x3FFF, 4: 0x3FFFFFFF, 8: 0x3FFFFFFFFFFFFFFF}
