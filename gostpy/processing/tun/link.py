@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _socket
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +14,17 @@ from gostpy.net import timers
 from gostpy.net.conn import Conn
 from gostpy.net.device import DeviceConn
 from gostpy.net.metered import rounded
-from gostpy.net.packet import PacketConn, StreamPackets
+from gostpy.net.packet import PacketConn, StreamPackets, UDPSocket
 from gostpy.processing.udprelay import hubbed
 
 __all__ = ["DELAY", "DeviceLost", "Link", "Sink", "packets_of", "rest"]
 
 DELAY = 1.0
 """Seconds between two attempts."""
+
+
+_BUFFER = 4 << 20
+_FORCED = ((_socket.SO_SNDBUF, 32), (_socket.SO_RCVBUF, 33))  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
 
 
 class DeviceLost(Exception):
@@ -88,6 +94,8 @@ class Link:
         Raises DeviceLost: the device has ended.
         """
         device, packets = self.device, self.packets
+        if isinstance(packets, UDPSocket):
+            _make_room(packets.sock)
         try:
             packets.start(self._sinks[1])
             device.start(self._sinks[0])
@@ -116,6 +124,16 @@ class Link:
 def packets_of(conn: Conn | PacketConn) -> PacketConn:
     """What was dialed, as datagrams that work on the hub."""
     return hubbed(StreamPackets(conn) if isinstance(conn, Conn) else conn)
+
+
+def _make_room(sock: _socket.socket) -> None:
+    """Let bursts of a whole tunnel wait in the socket's buffers: a packet lost there is lost."""
+    for usual, forced in _FORCED:
+        try:
+            sock.setsockopt(_socket.SOL_SOCKET, forced, _BUFFER)
+        except OSError:  # without the capability, as far as the system lets us
+            with contextlib.suppress(OSError):
+                sock.setsockopt(_socket.SOL_SOCKET, usual, _BUFFER)
 
 
 def rest(device: DeviceConn, seconds: float) -> None:

@@ -38,6 +38,7 @@ class Handler:
         self.options = options
         self.context = context
         self._groups = _groups(options.multicast_groups)
+        self._own: set[tuple[str, int]] = set()
         self._sniffer: Any = None
         if options.sniffing:
             from gostpy.processing.tungo.sniffing import make_sniffer
@@ -97,10 +98,33 @@ class Handler:
         if conn.sink is None:  # nothing took it over
             conn.close()
 
+    def _dial(self, request: Request) -> Any:
+        """A conn to the target; its own address is kept, to know it when it comes back."""
+        upstream = self.context.dial(request)
+        name = _local_name(upstream)
+        if name is not None:
+            self._own.add(name)
+            before = upstream.on_close
+
+            def closed(conn: Any) -> None:
+                self._own.discard(name)
+                if before is not None:
+                    before(conn)
+
+            upstream.on_close = closed
+        return upstream
+
+    def _check_loop(self, conn: Any) -> None:
+        """Raises Denied: the client is this handler, whose target is routed to the device."""
+        if conn.info.peer in self._own:
+            target = format_address(conn.info.destination)
+            raise Denied(f"{target} leads back to the device; interface or so_mark would help")
+
     # -- TCP -------------------------------------------------------------------------------------
 
     def _serve_tcp(self, conn: Conn) -> None:
         context = self.context
+        self._check_loop(conn)
         context.check_rate(conn)
         network = "tcp6" if self.options.ipv6 and ":" in str(conn.info.peer[0]) else "tcp"
         request = context.request(conn, network, format_address(conn.info.destination))
@@ -110,7 +134,7 @@ class Handler:
                 return
             request.protocol = protocol
         context.check_bypass(request)
-        context.relay(conn, context.dial(request), request)
+        context.relay(conn, self._dial(request), request)
 
     def _dialer(self, original: Request) -> Callable[[Request], Any]:
         """Reaches a sniffed host at the port that the client asked for."""
@@ -118,14 +142,14 @@ class Handler:
         def dial(request: Request) -> Any:
             request.network = original.network
             try:
-                return self.context.dial(request)
+                return self._dial(request)
             except Denied:
                 raise
             except (GostError, OSError):
                 if not self.options.sniffing_fallback or request.address == original.address:
                     raise
                 request.address = original.address
-                return self.context.dial(request)
+                return self._dial(request)
 
         return dial
 
@@ -133,10 +157,11 @@ class Handler:
 
     def _serve_udp(self, flow: UDPFlow) -> None:
         context = self.context
+        self._check_loop(flow)
         context.check_rate(flow)
         request = context.request(flow, "udp", format_address(flow.info.destination))
         context.check_bypass(request)
-        upstream = context.dial(request)
+        upstream = self._dial(request)
         right = hubbed(StreamPackets(upstream) if isinstance(upstream, Conn) else upstream)
         if context.limit is not None:
             flow.meter = join(flow.meter, context.limit(request.client_id, request.source))
@@ -147,6 +172,15 @@ class Handler:
             context.finished(request, started, done.forwarded, done.returned, error)
 
         pipe_packets(flow, right, over, idle=self.options.udp_timeout)
+
+
+def _local_name(conn: Any) -> tuple[str, int] | None:
+    """The address that a socket of ours sends from; None for what is no socket."""
+    sock = getattr(conn, "sock", None) or getattr(getattr(conn, "endpoint", None), "sock", None)
+    if sock is None or sock.family not in (_socket.AF_INET, _socket.AF_INET6):
+        return None
+    name: tuple[Any, ...] = sock.getsockname()
+    return str(name[0]), int(name[1])
 
 
 def _groups(text: str) -> frozenset[bytes]:

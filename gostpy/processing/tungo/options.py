@@ -5,15 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gostpy.options import no_effect, opt
-from gostpy.processing.accounting import AccountingOptions
 
 __all__ = ["HandlerOptions"]
 
 
 @dataclass(frozen=True)
-class HandlerOptions(AccountingOptions):
+class HandlerOptions:
     """Options of the handler."""
 
+    observe_period: float = no_effect(
+        "observePeriod",
+        "observer.period",
+        "observer.observePeriod",
+        kind="duration",
+        doc="Interval of reports to the handler's observer; there are no observers yet.",
+    )
+    observer_reset_traffic: bool = no_effect(
+        "observer.resetTraffic", kind="bool", doc="Likewise: byte counters as deltas."
+    )
+    limiter_refresh_interval: float = no_effect(
+        "limiter.refreshInterval", kind="duration", doc="Read and ignored, as in gost."
+    )
+    limiter_cleanup_interval: float = no_effect(
+        "limiter.cleanupInterval", kind="duration", doc="Read and ignored, as in gost."
+    )
     udp_timeout: float = opt(
         30.0,
         "udpTimeout",

@@ -129,13 +129,9 @@ class Stack:
 
     def frame(self, frame: memoryview) -> None:
         """A packet of the device, in place."""
-        first = frame[HEADER] if len(frame) > HEADER else 0
+        first = frame[HEADER] if len(frame) >= _LEAST4 else 0
         if first == 0x45:
-            if (
-                frame[HEADER + 9] == TCP
-                and len(frame) >= _LEAST4
-                and not (frame[HEADER + 6] & 0x3F or frame[HEADER + 7])
-            ):
+            if frame[HEADER + 9] == TCP and not (frame[HEADER + 6] & 0x3F or frame[HEADER + 7]):
                 translator = self.translators.get(4)
                 if translator is not None and translator.translate(frame):
                     self._device.write(frame)
