@@ -41,6 +41,14 @@ class Stack:
         return (self.carrier, *self.layers, *((self.mux,) if self.mux else ()))
 
 
+# where ``keepalive`` means pings of WebSocket, SSH or gRPC
+_WS_KEYS = {
+    "keepalive": ("tcp.keepalive",),
+    "keepalive_idle": ("tcp.keepalive.idle",),
+    "keepalive_interval": ("tcp.keepalive.interval",),
+    "keepalive_count": ("tcp.keepalive.count",),
+}
+
 _BOTH = {
     "tcp": Stack("tcp"),
     "tls": Stack("tcp", ("tls",)),
@@ -60,6 +68,7 @@ _BOTH = {
     "ftcp": Stack("ftcp"),
     "h2": Stack("tcp", ("h2tls",), "h2s"),
     "h2c": Stack("tcp", (), "h2c"),
+    "grpc": Stack("tcp", ("grpctls",), "grpc", keys=_WS_KEYS),
     "http2": Stack("tcp", ("h2tls",), "http2"),
     "kcp": Stack("sealed", (), "kcp"),
     "ssh": Stack("tcp", ("sshlogin",), "ssh"),
@@ -81,14 +90,6 @@ LISTENERS: dict[str, Stack] = {
     "tun": Stack("tun"),
     "tap": Stack("tap"),
     "tungo": Stack("tungo"),
-}
-
-# their dialers' own ``keepalive`` means pings of WebSocket or SSH
-_WS_KEYS = {
-    "keepalive": ("tcp.keepalive",),
-    "keepalive_idle": ("tcp.keepalive.idle",),
-    "keepalive_interval": ("tcp.keepalive.interval",),
-    "keepalive_count": ("tcp.keepalive.count",),
 }
 
 DIALERS: dict[str, Stack] = {
@@ -136,6 +137,8 @@ _MODULES = {
     "sshlogin": "gostpy.channel.sshlogin:Layer",
     "smux": "gostpy.channel.mux:Mux",
     "pht": "gostpy.channel.pht:Mux",
+    "grpctls": "gostpy.channel.grpctls:Layer",
+    "grpc": "gostpy.channel.grpc:Mux",
     "ssh": "gostpy.channel.ssh:Mux",
     "sshd": "gostpy.channel.sshd:Mux",
     "h2c": "gostpy.channel.h2:Mux",

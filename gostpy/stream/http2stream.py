@@ -165,6 +165,10 @@ class Stream(StreamEndpoint):
 
     # -- both ------------------------------------------------------------------------------------
 
+    def end_with(self, fields: Sequence[tuple[str, str]]) -> None:
+        """The trailer with which the outgoing direction is going to end."""
+        self._trailing = fields
+
     def trail(self, fields: Sequence[tuple[str, str]]) -> None:
         """End the outgoing direction with a trailer."""
         self._trailing = fields
