@@ -70,8 +70,9 @@ class TLS(Codec):
         session: Any = None,
     ) -> None:
         super().__init__()
-        self._incoming = _ssl.MemoryBIO()
-        self._outgoing = _ssl.MemoryBIO()
+        bio = getattr(context, "bio", _ssl.MemoryBIO)  # utls has its own
+        self._incoming = bio()
+        self._outgoing = bio()
         self._object: Any = context._wrap_bio(  # type: ignore[attr-defined]
             self._incoming,
             self._outgoing,

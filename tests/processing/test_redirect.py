@@ -81,7 +81,6 @@ def test_sniffed_host_at_the_original_port(host: str) -> None:
     assert scene.request.address == host.removesuffix(":99") + ":8080"
 
 
-@pytest.mark.effect("handler:redirect", "mitm.certFile", "mitm.keyFile")
 def test_interception_is_refused_by_name() -> None:
     context = HandlerContext("test", SilentLog(), FakeRouter())
     with pytest.raises(ConfigError, match=r"mitm\.certFile"):
