@@ -11,7 +11,7 @@ version = re.search(r'__version__ = "([^"]+)"', (here / "gostpy/__init__.py").re
 # protocols whose libraries only some users need
 extras = {
     "dtls": ["pyOpenSSL>=25"],
-    "kcp": ["siokcp>=0.0.5", "cramjam>=2.9", "pycryptodomex>=3.20"],
+    "kcp": ["cramjam>=2.9", "pycryptodomex>=3.20"],
     "quic": ["aioquic>=1.2"],
     "serial": ["pyserial>=3.5"],
     "ss2022": ["blake3>=1.0"],

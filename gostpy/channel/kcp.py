@@ -19,7 +19,6 @@ from gostpy.channel.kcpprofile import CRYPTS, MODES, read_profile
 from gostpy.errors import ProtocolError, Unsupported
 from gostpy.interfaces import Context, Deliver, Open
 from gostpy.net.conn import Conn
-from gostpy.net.faketcp import listen_fake_tcp
 from gostpy.net.lasting import listen_or_take_over
 from gostpy.net.packet import PacketConn, UDPSocket
 from gostpy.net.sessions import Session as PacketSession
@@ -112,6 +111,8 @@ class Carrier:
         address, sockets = self.context.address, self.context.sockets
         packets: Any
         if self.profile.tcp:
+            from gostpy.net.faketcp import listen_fake_tcp
+
             packets = listen_fake_tcp(address, sockets)
         else:
             packets = self._tuned(listen_or_take_over(address, sockets))

@@ -29,8 +29,6 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
 
 from gostpy.errors import MissingExtra
-from gostpy.wire.kcp.tea import tea, xtea
-from gostpy.wire.kcp.twofish import twofish
 
 __all__ = ["CIPHERS", "MOST_DATAGRAM", "SEAL_SIZE", "PacketCipher", "derive", "packet_cipher"]
 
@@ -213,11 +211,18 @@ class _SlowBlocks:
         return _checked(plain)
 
 
-_HALVES = struct.Struct(">II")
+def _tea(key: bytes, extended: bool) -> _SlowBlocks:
+    from gostpy.wire.kcp.tea import tea, xtea
+
+    halves = struct.Struct(">II")
+    encrypt = xtea(key) if extended else tea(key)
+    return _SlowBlocks(halves.size, lambda block: halves.pack(*encrypt(*halves.unpack(block))))
 
 
-def _in_halves(encrypt: Callable[[int, int], tuple[int, int]]) -> _SlowBlocks:
-    return _SlowBlocks(_HALVES.size, lambda block: _HALVES.pack(*encrypt(*_HALVES.unpack(block))))
+def _twofish(key: bytes) -> _SlowBlocks:
+    from gostpy.wire.kcp.twofish import twofish  # makes tables: only for who uses it
+
+    return _SlowBlocks(16, twofish(key))
 
 
 CIPHERS: dict[str, Callable[[bytes], PacketCipher]] = {
@@ -226,11 +231,11 @@ CIPHERS: dict[str, Callable[[bytes], PacketCipher]] = {
     "aes-192": lambda key: _Blocks(AES(key[:24])),
     "salsa20": _Salsa20,
     "blowfish": lambda key: _Blocks(Blowfish(key)),
-    "twofish": lambda key: _SlowBlocks(16, twofish(key)),
+    "twofish": _twofish,
     "cast5": lambda key: _Blocks(CAST5(key[:16])),
     "3des": lambda key: _Blocks(TripleDES(key[:24])),
-    "tea": lambda key: _in_halves(tea(key[:16])),
-    "xtea": lambda key: _in_halves(xtea(key[:16])),
+    "tea": lambda key: _tea(key[:16], False),
+    "xtea": lambda key: _tea(key[:16], True),
     "xor": lambda key: _Masked(hashlib.pbkdf2_hmac("sha1", key, _XOR_SALT, 32, MOST_DATAGRAM)),
     "sm4": lambda key: _Blocks(SM4(key[:16])),
     "none": lambda _: _Clear(),

@@ -5,6 +5,8 @@ Wire      CONV(4) | CMD(1) | FRG(1) | WND(2) | TS(4) | SN(4) | UNA(4) | LEN(4) |
           before it has arrived. A packet holds one segment or more.
 Source    skywind3000/kcp protocol.txt; xtaci/kcp-go 5.6.5 for when things are sent
 Differs   Acknowledgements leave with the burst of datagrams that they answer, not at the next tick.
+          A side slows down once for what was lost of one window, not for each segment again, and
+          not for what one or two others have overtaken.
           Several of them in one packet are looked at together, so that one packet costs one pass.
           An UNA beyond what was sent is ignored.
 
@@ -33,6 +35,7 @@ _MOST_WINDOW = 0xFFFF
 _RTO_FIRST, _RTO_MOST = 200, 60000
 _RTO_LEAST, _RTO_LEAST_NODELAY = 100, 30
 _SLOW_START = 2
+_SKIPS = 3
 _ASK_FIRST, _ASK_MOST = 7000, 120000
 
 
@@ -106,6 +109,7 @@ class Core:
         "_out",
         "_rto",
         "_skipped",
+        "_slowed_at",
         "_srtt",
         "_tell",
         "_threshold",
@@ -143,6 +147,7 @@ class Core:
         self._window = 1  # congestion window, in segments
         self._grown = self.slice  # and in bytes
         self._threshold = _SLOW_START
+        self._slowed_at = 0  # what is sent from here on has not been slowed down for
         self._ask = self._tell = False
         self._ask_at = self._ask_wait = 0
 
@@ -419,17 +424,21 @@ class Core:
         return fresh
 
     def _suspected(self, early: bool) -> list[_Segment]:
-        """Skipped segments to send again: skipped often enough, or ``early``: at all."""
-        resend = self.settings.resend
-        chosen = [
-            segment for segment in self._skipped.values() if early or 0 < resend <= segment.skipped
-        ]
+        """Skipped segments to send again: skipped often enough, or earlier if nothing new is."""
+        settings = self.settings
+        enough = settings.resend or _MOST_WINDOW
+        if early:
+            enough = min(enough, _SKIPS if settings.congestion else 1)
+        chosen = [segment for segment in self._skipped.values() if segment.skipped >= enough]
         for segment in chosen:
             del self._skipped[segment.number]
         return chosen
 
     def _slow_down(self, lost: bool, again: bool) -> None:
-        """RFC 6937 for what was sent again early, RFC 5681 for what was lost."""
+        """RFC 6937 for what was sent again early, RFC 5681 for what was lost; once per window."""
+        if _since(self.send_una, self._slowed_at) < 0:
+            return
+        self._slowed_at = self.send_next
         if again:
             in_flight = (self.send_next - self.send_una) & _MASK
             self._threshold = max(in_flight // 2, _SLOW_START)
