@@ -20,7 +20,7 @@ from gostpy.errors import ConnectionClosed
 from gostpy.net.conn import format_address
 from gostpy.net.packet import _LOST, MAX_DATAGRAM, PacketConn, UDPSocket
 
-__all__ = ["BurstSocket", "send_all"]
+__all__ = ["BurstSocket", "enlarge", "send_all"]
 
 UDP_SEGMENT, UDP_GRO = 103, 104
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
@@ -31,7 +31,7 @@ _MOST_BYTES = 65000
 _TURNS = 8
 """Reads from one socket before others get their turn: each may bring 64 datagrams."""
 
-_NO_OFFLOAD = (errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP)
+_NO_OFFLOAD = (errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 
 _received = bytearray(MAX_DATAGRAM)
 _view = memoryview(_received)
@@ -66,8 +66,7 @@ class BurstSocket(UDPSocket):
         super().__init__(sock, packets.info.peer)
         self.refused = 0
         self._segments = True
-        _enlarge(sock, _socket.SO_RCVBUF, SO_RCVBUFFORCE)
-        _enlarge(sock, _socket.SO_SNDBUF, SO_SNDBUFFORCE)
+        enlarge(sock)
         with contextlib.suppress(OSError):  # an old kernel: one datagram at a time
             sock.setsockopt(_socket.IPPROTO_UDP, UDP_GRO, 1)
 
@@ -164,10 +163,14 @@ class BurstSocket(UDPSocket):
         return True
 
 
-def _enlarge(sock: _socket.socket, option: int, force: int) -> None:
-    """Room for a burst; beyond the system's limit only with the privilege for it."""
-    try:
-        sock.setsockopt(_socket.SOL_SOCKET, force, _BUFFER_SIZE)
-    except OSError:
-        with contextlib.suppress(OSError):
-            sock.setsockopt(_socket.SOL_SOCKET, option, _BUFFER_SIZE)
+def enlarge(sock: _socket.socket) -> None:
+    """Room for bursts; beyond the system's limit only with the privilege for it."""
+    for option, force in (
+        (_socket.SO_RCVBUF, SO_RCVBUFFORCE),
+        (_socket.SO_SNDBUF, SO_SNDBUFFORCE),
+    ):
+        try:
+            sock.setsockopt(_socket.SOL_SOCKET, force, _BUFFER_SIZE)
+        except OSError:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(_socket.SOL_SOCKET, option, _BUFFER_SIZE)

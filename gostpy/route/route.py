@@ -42,6 +42,10 @@ def dial_direct(
         from gostpy.net.faketcp import dial_fake_tcp
 
         return dial_fake_tcp(address, sockets, timeout=timeout)
+    if network in ("icmp", "icmp6"):
+        from gostpy.net.icmp import dial_icmp
+
+        return dial_icmp(address, network == "icmp6", sockets)
     if network == "serial":
         from gostpy.net.serialport import open_serial
 
