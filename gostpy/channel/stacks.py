@@ -49,6 +49,13 @@ _WS_KEYS = {
     "keepalive_count": ("tcp.keepalive.count",),
 }
 
+_H3 = {"alpn": ("h3",)}
+_H3_KEYS: dict[str, tuple[str, ...]] = {
+    "keepalive": ("keepalive",),
+    "cipher_key": (),
+    "datagrams": (),
+}
+
 _BOTH = {
     "tcp": Stack("tcp"),
     "tls": Stack("tcp", ("tls",)),
@@ -67,6 +74,8 @@ _BOTH = {
     "icmp": Stack("icmp", (), "quicstreams"),
     "icmp6": Stack("icmp", (), "quicstreams", defaults={"ipv6": True}),
     "dtls": Stack("dtlspackets", ("dtls",)),
+    "h3": Stack("quic", (), "h3", defaults=_H3, keys=_H3_KEYS),
+    "wt": Stack("quic", (), "wt", defaults={**_H3, "datagrams": True}, keys=_H3_KEYS),
     "ftcp": Stack("ftcp"),
     "h2": Stack("tcp", ("h2tls",), "h2s"),
     "h2c": Stack("tcp", (), "h2c"),
@@ -144,6 +153,8 @@ _MODULES = {
     "sshlogin": "gostpy.channel.sshlogin:Layer",
     "smux": "gostpy.channel.mux:Mux",
     "pht": "gostpy.channel.pht:Mux",
+    "h3": "gostpy.channel.h3:Mux",
+    "wt": "gostpy.channel.wt:Mux",
     "grpctls": "gostpy.channel.grpctls:Layer",
     "grpc": "gostpy.channel.grpc:Mux",
     "ssh": "gostpy.channel.ssh:Mux",

@@ -1,4 +1,4 @@
-"""A request of an HTTP/2 client as an exchange: its handler answers after it has dialed."""
+"""A request of HTTP/2 or HTTP/3 as an exchange: its handler answers after it has dialed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StreamExchange:
 
     __slots__ = ("_stream", "answered", "conn", "info", "meter", "request")
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream | Any) -> None:
         assert stream.conn is not None and stream.request is not None
         self._stream = stream
         self.conn: Conn = stream.conn

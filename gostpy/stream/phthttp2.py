@@ -1,4 +1,4 @@
-"""PHT's requests over HTTP/2, both sides: each is a stream of one session.
+"""PHT's requests over HTTP/2 and HTTP/3, both sides: each is a stream of one session.
 
 Wire      as Go's client and server write them
 Differs   as over HTTP/1.1
@@ -7,6 +7,7 @@ Differs   as over HTTP/1.1
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from gevent import get_hub
 
@@ -18,7 +19,7 @@ from gostpy.stream.pht import Asked, Tunnels
 from gostpy.stream.phtclient import Told
 from gostpy.wire.codec import Buffer
 
-__all__ = ["Requests", "serve"]
+__all__ = ["Requests", "Served", "serve"]
 
 MOST_STREAMS = 120
 """Streams of a session: every tunnel needs one for its pull, and others for pushes now and then."""
@@ -30,17 +31,17 @@ def serve(conn: Conn, tunnels: Tunnels, ended: Callable[[BaseException], None]) 
     def closed(session: Session) -> None:
         ended(session.error or ConnectionClosed("session is closed"))
 
-    session = Session(conn, False, lambda stream: _Served(stream).start(tunnels))
+    session = Session(conn, False, lambda stream: Served(stream).start(tunnels))
     session.on_close = closed
     session.start()
 
 
-class _Served:
+class Served:
     """A request: the sink of its body, and how it is answered."""
 
     __slots__ = ("_asked", "_over", "_stream", "conn", "info", "level")
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream | Any) -> None:
         conn = stream.conn
         assert conn is not None, "delivered with one"
         self._stream = stream
@@ -123,7 +124,7 @@ class Requests:
     """Requests on one session; see :class:`gostpy.stream.phtclient.Requests`.
 
     Args:
-        conn: after its handshakes; it is taken over.
+        session: a client's, which is started here.
         authority: of the requests.
         headers: further ones, names in lower case.
         lost: told why the session has ended.
@@ -131,19 +132,20 @@ class Requests:
 
     def __init__(
         self,
-        conn: Conn,
+        session: Session | Any,
         authority: str,
         headers: Sequence[tuple[str, str]],
         lost: Callable[[BaseException], None],
+        agent: str = "Go-http-client/2.0",
     ) -> None:
-        self._session = session = Session(conn, True)
+        self._session = session
         self.level = session.level
         self._authority = authority
         self._headers = list(headers)
         if not any(name == "user-agent" for name, _ in headers):
-            self._headers.append(("user-agent", "Go-http-client/2.0"))
+            self._headers.append(("user-agent", agent))
 
-        def closed(ended: Session) -> None:
+        def closed(ended: Session | Any) -> None:
             lost(ended.error or ConnectionClosed("session is closed"))
 
         session.on_close = closed
@@ -192,9 +194,9 @@ class _Asking:
 
     def __init__(self, told: Told) -> None:
         self._told: Told | None = told
-        self._stream: Stream | None = None
+        self._stream: Stream | Any = None
 
-    def start(self, stream: Stream) -> None:
+    def start(self, stream: Stream | Any) -> None:
         self._stream = stream
         if self._told is None:  # cancelled while it waited for a stream
             stream.reset()
@@ -204,7 +206,7 @@ class _Asking:
         stream.conn.sink = self
         stream.start()
 
-    def _answered(self, stream: Stream) -> None:
+    def _answered(self, stream: Stream | Any) -> None:
         if self._told is not None and stream.answer is not None:
             self._told.answered(stream.answer.status)
 

@@ -75,6 +75,8 @@ class QuicSession:
     """
 
     name = "quic"
+    cancelled = 0
+    """Code of streams that are given up."""
 
     def __init__(self, quic: Quic, deliver: Callable[[Conn], None] | None = None) -> None:
         self.quic = quic
@@ -115,8 +117,12 @@ class QuicSession:
         """End the session and all its streams; what was written still leaves."""
         self.quic.close()
 
+    def endpoint(self, stream_id: int) -> QuicStream:
+        """What a stream is here."""
+        return QuicStream(self, stream_id)
+
     def _make(self, stream_id: int) -> Conn:
-        stream = self._streams[stream_id] = QuicStream(self, stream_id)
+        stream = self._streams[stream_id] = self.endpoint(stream_id)
         known = self.quic.info
         info = ConnInfo(
             known.peer, known.local, known.source, known.destination, known.tls, known.host
@@ -155,14 +161,14 @@ class QuicSession:
         core = self.core
         core.ignore(stream_id)
         if now:
-            core.reset_stream(stream_id, 0)
+            core.reset_stream(stream_id, self.cancelled)
         elif core.backlog(stream_id):
             timers.after(LINGER, lambda: self._give_up(stream_id))
 
     def _give_up(self, stream_id: int) -> None:
         """A closed stream whose peer does not take what is left."""
         if self.alive and self.core.backlog(stream_id):
-            self.core.reset_stream(stream_id, 0)
+            self.core.reset_stream(stream_id, self.cancelled)
 
     # -- protocol of the connection --------------------------------------------------------------
 
