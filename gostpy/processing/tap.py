@@ -27,7 +27,7 @@ from gostpy.net.wrapped import WrappedPackets
 from gostpy.options import opt
 from gostpy.processing.context import HandlerContext
 from gostpy.processing.shadowsocks import replayed_salts
-from gostpy.processing.tun.link import DeviceLost, Link, packets_of, rest
+from gostpy.processing.tun.link import DeviceLost, Link, Peers, packets_of, rest
 from gostpy.wire.shadowsocks.methods import METHODS, InvalidTag, Secret, secret
 from gostpy.wire.shadowsocks.salts import SaltFilter
 
@@ -38,8 +38,6 @@ MOST_STATIONS = 4096
 
 _SMALLEST = 14
 _DELAYS = (1.0, 2.0, 4.0, 6.0)
-_MOST_VERDICTS = 4096
-_VERDICT_AGE = 1.0
 _ALIASES = {
     "aead_aes_128_gcm": "aes-128-gcm",
     "aead_aes_192_gcm": "aes-192-gcm",
@@ -154,8 +152,7 @@ class Switch:
         self._device = device
         self._packets = packets
         self._stations: dict[bytes, str] = {}
-        self._verdicts: dict[str, bool] = {}
-        self._stale = 0.0
+        self._peers = Peers(device)
 
     @property
     def stations(self) -> dict[bytes, str]:
@@ -173,7 +170,7 @@ class Switch:
 
     def outward(self, frame: bytes, sender: str) -> float:
         """From a client."""
-        if len(frame) < _SMALLEST or not self._admitted(sender):
+        if len(frame) < _SMALLEST or not self._peers.admitted(sender):
             return 0.0
         source = frame[6:12]
         if not source[0] & 1:  # a group is nobody's address
@@ -204,19 +201,6 @@ class Switch:
                 except (GostError, OSError):
                     continue  # this client does not get it, the others do
         return delay
-
-    def _admitted(self, sender: str) -> bool:
-        admits = self._device.admits
-        if admits is None:
-            return True
-        verdicts, now = self._verdicts, timers.now()
-        if now >= self._stale or len(verdicts) >= _MOST_VERDICTS:
-            verdicts.clear()
-            self._stale = now + _VERDICT_AGE
-        found = verdicts.get(sender)
-        if found is None:
-            found = verdicts[sender] = admits(sender)
-        return found
 
 
 def _secret_of(context: HandlerContext, key: str) -> Secret | None:

@@ -17,12 +17,14 @@ from gostpy.net.metered import rounded
 from gostpy.net.packet import PacketConn, StreamPackets, UDPSocket
 from gostpy.processing.udprelay import hubbed
 
-__all__ = ["DELAY", "DeviceLost", "Link", "Sink", "packets_of", "rest"]
+__all__ = ["DELAY", "DeviceLost", "Link", "Peers", "Sink", "packets_of", "rest"]
 
 DELAY = 1.0
 """Seconds between two attempts."""
 
 
+_MOST_VERDICTS = 4096
+_VERDICT_AGE = 1.0
 _BUFFER = 4 << 20
 _FORCED = ((_socket.SO_SNDBUF, 32), (_socket.SO_RCVBUF, 33))  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
 
@@ -61,6 +63,35 @@ class Sink:
 
     def ended(self, error: BaseException | None) -> None:
         self._ended(error)
+
+
+class Peers:
+    """Admission of the peers of a datagram socket; a verdict holds for a second."""
+
+    __slots__ = ("_admits", "_clearing", "_verdicts")
+
+    def __init__(self, device: DeviceConn) -> None:
+        self._admits = device.admits
+        self._verdicts: dict[str, bool] = {}
+        self._clearing = False
+
+    def admitted(self, peer: str) -> bool:
+        found = self._verdicts.get(peer)
+        if found is not None:
+            return found
+        if self._admits is None:
+            return True
+        if len(self._verdicts) >= _MOST_VERDICTS:
+            self._verdicts.clear()
+        found = self._verdicts[peer] = self._admits(peer)
+        if not self._clearing:
+            self._clearing = True
+            timers.after(_VERDICT_AGE, self._clear)
+        return found
+
+    def _clear(self) -> None:
+        self._clearing = False
+        self._verdicts.clear()
 
 
 class Link:

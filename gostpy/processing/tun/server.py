@@ -15,12 +15,11 @@ from typing import Any, Protocol
 
 from gostpy.addresses import ip_text
 from gostpy.errors import GostError, ProtocolError
-from gostpy.net import timers
 from gostpy.net.device import DeviceConn
 from gostpy.net.packet import UDPSocket, listen_udp
 from gostpy.net.tasks import start_task
 from gostpy.processing.context import HandlerContext
-from gostpy.processing.tun.link import Link
+from gostpy.processing.tun.link import Link, Peers
 from gostpy.wire.ip import addresses
 from gostpy.wire.tun import Registration, acknowledgement, is_registration
 
@@ -28,8 +27,6 @@ __all__ = ["Server"]
 
 MOST_ADDRESSES = 65536
 MOST_CHECKS = 64
-_MOST_VERDICTS = 4096
-_VERDICT_AGE = 1.0
 _ANYBODY = b""
 """The key of the one peer in p2p mode."""
 
@@ -50,8 +47,7 @@ class Server:
         self._gateway_of: Any = None
         self._packets: UDPSocket | None = None
         self._checks = 0
-        self._verdicts: dict[str, bool] = {}
-        self._stale = 0.0
+        self._peers = Peers(device)
         # gost: anybody may send anything as soon as the socket is open
         self._closed = context.authenticate is not None and not context.strict
 
@@ -96,7 +92,7 @@ class Server:
 
     def _outward(self, data: bytes, sender: str) -> float:
         """From the socket."""
-        if self._device.admits is not None and not self._admitted(sender):
+        if not self._peers.admitted(sender):
             return 0.0
         if is_registration(data):
             self._registered(data, sender)
@@ -107,23 +103,12 @@ class Server:
         source, target = found
         if self._closed and self._client_for(source) != sender:
             return 0.0
-        if not self._options.p2p:
+        if not (self._options.p2p or target in self._own):
             client = self._client_for(target)
             if client is not None:
                 assert self._packets is not None
                 return self._packets.send_now(data, client)
         return self._device.send_now(data)
-
-    def _admitted(self, sender: str) -> bool:
-        verdicts, now = self._verdicts, timers.now()
-        if now >= self._stale or len(verdicts) >= _MOST_VERDICTS:
-            verdicts.clear()
-            self._stale = now + _VERDICT_AGE
-        found = verdicts.get(sender)
-        if found is None:
-            assert self._device.admits is not None
-            found = verdicts[sender] = self._device.admits(sender)
-        return found
 
     # -- registration --------------------------------------------------------------------------
 

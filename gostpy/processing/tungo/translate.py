@@ -61,10 +61,9 @@ class Flow:
 class _Rewrite:
     """One direction of a flow: the new addresses and ports, and what they add to checksums."""
 
-    __slots__ = ("addresses", "flow", "key", "ports")
+    __slots__ = ("addresses", "key", "ports")
 
-    def __init__(self, flow: Flow, old: bytes, new: bytes, width: int) -> None:
-        self.flow = flow
+    def __init__(self, old: bytes, new: bytes, width: int) -> None:
         self.key = new
         self.addresses = _sum(new[:width]) - _sum(old[:width])
         self.ports = self.addresses + _sum(new[width:]) - _sum(old[width:])
@@ -145,8 +144,8 @@ class Translator:
         inner = self.neighbour + self.own + struct.pack(">HH", port, self._port)
         reply = self.own + self.neighbour + struct.pack(">HH", self._port, port)
         answer = target + source + struct.pack(">HH", target_port, source_port)
-        flow.forth = _Rewrite(flow, key, inner, self._width)
-        flow.back = _Rewrite(flow, reply, answer, self._width)
+        flow.forth = _Rewrite(key, inner, self._width)
+        flow.back = _Rewrite(reply, answer, self._width)
         self._rewrites[key] = flow.forth
         self._rewrites[reply] = flow.back
         self._by_port[port] = flow
