@@ -18,4 +18,4 @@ LISTENERS = frozenset(
     f"{_BOTH_SIDES} dns red redir redirect redu rtcp rudp tap tun tungo runix stdio".split()
 )
 CONNECTORS = frozenset(f"{_PROXIES} direct forward unix virtual masque".split())
-DIALERS = frozenset(f"{_BOTH_SIDES} direct ohttps virtual wg h3-masque".split())
+DIALERS = frozenset(f"{_BOTH_SIDES} direct ohttps utls virtual wg h3-masque".split())

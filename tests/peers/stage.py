@@ -5,6 +5,7 @@ A program that is not installed skips its test with its name; ``scripts/test -rs
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -156,6 +157,24 @@ class Stage:
 
         gevent.spawn(serve)
         return int(sock.getsockname()[1])
+
+    def tcp_echo(self) -> int:
+        """Port of a server that returns what it gets."""
+        server = socket.create_server(("127.0.0.1", 0))
+        self._sockets.append(server)
+
+        def echo(sock: socket.socket) -> None:
+            with sock, contextlib.suppress(OSError):
+                while data := sock.recv(65536):
+                    sock.sendall(data)
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    gevent.spawn(echo, server.accept()[0])
+
+        gevent.spawn(serve)
+        return int(server.getsockname()[1])
 
     def check_udp(self, port: int) -> None:
         """Datagrams of several sizes come back; one that is lost on the way is sent again."""
