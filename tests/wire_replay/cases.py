@@ -91,6 +91,13 @@ CHANNEL_CASES = [
     for channel in ("tcp", "ws")
 ]
 
+HTTP2_CASES = [
+    _both("relay+h2c", f"relay+h2c://{AUTH}{{server}}", layers=("http2",)),
+    _both("relay+h2c path", f"relay+h2c://{AUTH}{{server}}?path=/t", layers=("http2",)),
+    _both("relay+h2", f"relay+h2://{AUTH}{{server}}", layers=("tls h2", "http2")),
+    _both("http2", f"http2://{AUTH}{{server}}", layers=("tls h2", "http2")),
+]
+
 RELAY_CASES = [
     _both("relay nodelay", f"relay://{AUTH}{{server}}?nodelay=true", "twice"),
     _both("relay refused", "relay://{server}", "refused", entry=("tcp", "refused")),
@@ -531,6 +538,7 @@ OTHER_CASES = (
 
 CASES = [
     *CHANNEL_CASES,
+    *HTTP2_CASES,
     *RELAY_CASES,
     *HTTP_CASES,
     *SOCKS_CASES,

@@ -3,9 +3,10 @@
 A layer has ``read()`` (what came, nothing at the end), ``write(data)`` and ``close()``; what it
 hands over has nothing random in it:
 
-    tls         the bytes inside, with a certificate of the tests
+    tls         the bytes inside, with a certificate of the tests; ``tls h2`` with that ALPN
     ws          the heads of the handshake with KEY and ACCEPT for the random parts, then what the
                 binary messages hold
+    http2       see http2layer.py
     socks5tls   the offer and the chosen method, then the bytes inside TLS when it was chosen
     ss, ss2022  see shadow.py
 """
@@ -24,6 +25,7 @@ from typing import Protocol
 from gevent.event import Event
 
 from tests.conformance.web import tls_context
+from tests.wire_replay.http2layer import Http2
 from tests.wire_replay.shadow import Shadow, Shadow2022
 
 __all__ = ["Layer", "Plain", "stack"]
@@ -46,7 +48,9 @@ def stack(names: tuple[str, ...], sock: socket.socket, role: str) -> Layer:
         name, _, secret = words.partition(" ")
         if name == "tls":
             assert isinstance(layer, Plain)
-            layer = Plain(over_tls(layer.sock, role))
+            layer = Plain(over_tls(layer.sock, role, secret))
+        elif name == "http2":
+            layer = Http2(layer, role)
         elif name == "ws":
             layer = WebSocket(layer, role)
         elif name == "socks5tls":
@@ -62,17 +66,22 @@ def stack(names: tuple[str, ...], sock: socket.socket, role: str) -> Layer:
 
 
 @lru_cache
-def _server_context() -> ssl.SSLContext:
-    return tls_context()
+def _server_context(alpn: str) -> ssl.SSLContext:
+    context = tls_context()
+    if alpn:
+        context.set_alpn_protocols([alpn])
+    return context
 
 
-def over_tls(sock: socket.socket, role: str) -> ssl.SSLSocket:
+def over_tls(sock: socket.socket, role: str, alpn: str = "") -> ssl.SSLSocket:
     """TLS on a socket; nothing is verified."""
     if role == "server":
-        return _server_context().wrap_socket(sock, server_side=True)
+        return _server_context(alpn).wrap_socket(sock, server_side=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols([alpn])
     return context.wrap_socket(sock)
 
 

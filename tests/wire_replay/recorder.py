@@ -11,6 +11,7 @@ import dataclasses
 import os
 import re
 import socket
+import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,11 @@ class _Recording:
             self._own(gevent.spawn(self._pass_on, sock, upstream))
 
     def _pass_on(self, sock: socket.socket, upstream: int) -> None:
-        front = stack(self._layers, sock, "server")
+        try:
+            front = stack(self._layers, sock, "server")
+        except ssl.SSLEOFError:  # gost's http2 dialer makes a conn first that it does not use
+            sock.close()
+            return
         back = stack(self._layers, socket.create_connection(("127.0.0.1", upstream)), "client")
 
         def forth() -> None:
