@@ -20,18 +20,16 @@ from typing import Any
 
 from aioquic.quic.connection import QuicConnectionError
 from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
-from aioquic.quic.recovery import QuicPacketPacer
 from aioquic.quic.stream import FinalSizeError
 
 from gostpy.errors import ConnectionClosed
+from gostpy.stream.quicrecovery import CONGESTION_CONTROL, Recovery
 from gostpy.stream.quicwrite import CONNECTION_WINDOW, Flow, Writer
 
 __all__ = ["CONNECTION_WINDOW", "FIRST_WINDOW", "MOST_WINDOW", "Core"]
 
 FIRST_WINDOW = 512 << 10
 MOST_WINDOW = 2 << 20
-
-_BURST_TIME = 0.002
 
 
 class _Silent:
@@ -40,16 +38,6 @@ class _Silent:
     def debug(self, *_: Any) -> None: ...
 
     info = warning = debug
-
-
-class _Pacer(QuicPacketPacer):  # type: ignore[misc]
-    """aioquic's, with bursts that a timer can hold apart."""
-
-    bucket_max: float
-
-    def update_rate(self, congestion_window: int, smoothed_rtt: float) -> None:
-        super().update_rate(congestion_window, smoothed_rtt)
-        self.bucket_max = max(self.bucket_max, min(_BURST_TIME, smoothed_rtt / 2))
 
 
 class Core(Writer):
@@ -76,8 +64,13 @@ class Core(Writer):
     ) -> None:
         super().__init__(wake, configuration=configuration, **ids)
         self._logger = _Silent()
-        self._loss._logger = None
-        self._loss._pacer = _Pacer(max_datagram_size=self._max_datagram_size)
+        self._loss = Recovery(
+            congestion_control_algorithm=CONGESTION_CONTROL,
+            initial_rtt=configuration.initial_rtt,
+            max_datagram_size=self._max_datagram_size,
+            peer_completed_address_validation=not self._is_client,
+            send_probe=self._send_probe,
+        )
         for limit in (self._local_max_streams_bidi, self._local_max_streams_uni):
             limit.value = limit.sent = max_streams
         self._prepare = prepare

@@ -96,7 +96,6 @@ class QuicTLS(Watched[QuicConfiguration]):
             max_datagram_size=self._datagram_size,
             max_datagram_frame_size=self._datagrams or None,
             verify_mode=ssl.CERT_NONE,  # see check
-            congestion_control_algorithm="cubic",
         )
         if self.server or settings.cert_file or settings.key_file:
             _load_pair(made, settings)
