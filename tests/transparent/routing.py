@@ -151,27 +151,31 @@ class Routing:
 
     # -- nodes -------------------------------------------------------------------------------------
 
-    def node(self, program: list[str], config: str, protocol: str, folder: Path) -> int:
+    def node(
+        self, program: list[str], config: str, protocol: str, folder: Path, where: str = ""
+    ) -> int:
         """The port of a node on the router; nodes with one configuration are one node.
 
         Args:
             config: has ``{port}`` where the port belongs.
+            where: another namespace than the router's.
         """
-        key = (*program, config)
+        where = where or self.router
+        key = (where, *program, config)
         if key not in self._ports:
             port = self._ports[key] = 12000 + len(self._ports)
             path = folder / f"{port}.yml"
             path.write_text(config.replace("{port}", str(port)))
             with path.with_suffix(".log").open("wb") as log:
-                command = ["ip", "netns", "exec", self.router, *program, "-C", str(path)]
+                command = ["ip", "netns", "exec", where, *program, "-C", str(path)]
                 made = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
             self._nodes.append(made)
-            self._listening(protocol, port)
+            self._listening(where, protocol, port)
         return self._ports[key]
 
-    def _listening(self, protocol: str, port: int) -> None:
-        """Wait until somebody on the router has the port."""
-        command = ["ip", "netns", "exec", self.router, "ss", "-Hln", f"-{protocol[0]}"]
+    def _listening(self, where: str, protocol: str, port: int) -> None:
+        """Wait until somebody there has the port."""
+        command = ["ip", "netns", "exec", where, "ss", "-Hln", f"-{protocol[0]}"]
         command += ["sport", "=", f":{port}"]
 
         def bound() -> bytes:
