@@ -107,6 +107,12 @@ def test_the_number_of_sessions_is_bounded(pool):
     assert pool.open(refuse) is sessions[3]
 
 
+def test_sessions_without_free_streams_do_not_count(pool):
+    for _ in range(MOST_SESSIONS + 3):
+        session = pool.open(FakeSession)
+        session.busy = session.exhausted = True
+
+
 def test_who_comes_while_a_session_is_made_waits_for_it(pool):
     ready = Event()
     made = []
