@@ -1,6 +1,6 @@
 """phttls: TLS of a dialer of phts: as ``tls``, offering ``h2`` and ``http/1.1`` by ALPN.
 
-The listening side is plain ``tls``: it takes HTTP/2 if the ``alpn`` of its ``tls`` block has h2.
+The listening side is plain ``tls``: it takes HTTP/2 if the ``alpn`` of its TLS options has h2.
 """
 
 from __future__ import annotations

@@ -225,10 +225,10 @@ class _Server(Side):
         try:
             read = _request if len(head) <= CACHED else _request.__wrapped__
             method, target, framing, self._closing, expects = read(head)
-        except ProtocolError:
-            self._closing = True
-            self.answer(400)
-            raise
+        except ProtocolError as error:
+            self._write(_head_of(400, 0, True, int(time.time())))
+            self._leave(error)
+            return
         self._busy = True
         self._body = Body(framing)
         if expects:

@@ -37,6 +37,7 @@ PATHS = {
         _chain("http2", "http2"),
         _chain("relay+quic", "relay+quic"),
         _chain("relay+kcp", "relay+kcp"),
+        _chain("relay+grpc", "relay+grpc"),
         _chain("relay+otls", "relay+otls"),
         _chain("relay+pht", "relay+pht"),
         _chain("ss", "ss", "aes-128-gcm:secret@"),
