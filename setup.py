@@ -15,7 +15,7 @@ extras = {
     "quic": ["aioquic>=1.2"],
     "serial": ["pyserial>=3.5"],
     "ss2022": ["blake3>=1.0"],
-    "ssh": ["paramiko>=4"],
+    "ssh": ["bcrypt>=4"],
     "utls": ["utls>=2026.10"],
 }
 extras["all"] = sorted({requirement for group in extras.values() for requirement in group})

@@ -263,6 +263,46 @@ def test_a_visitor_whom_the_client_refuses(stage):
     session.close()
 
 
+def asking_to_bind():
+    """(the server's link after it was asked, the session, who waits)."""
+    serving, asking = links()
+    session = ForwardingClient(asking)
+    session.start()
+    waiting = gevent.spawn(session.bind, session.open(), "h", 0)
+    assert serving.read() == forward("h", 0)
+    return serving, session, waiting
+
+
+def test_a_visitor_right_after_the_answer_is_not_lost():
+    serving, _, waiting = asking_to_bind()
+    serving.send(bytes((Message.REQUEST_SUCCESS,)) + uint32(99))
+    target = Target("h", 99, "192.0.2.9", 7)
+    serving.send(Open("forwarded-tcpip", 3, 1 << 20, 32768, target.encode()).encode())
+    serving.flush()
+    bound = waiting.get(timeout=5)
+    assert bound.accept().info.peer == ("192.0.2.9", 7)
+
+
+def test_an_answer_to_a_bind_that_comes_too_late(monkeypatch):
+    monkeypatch.setattr(forwarding, "_ANSWER_TIMEOUT", 0.03)
+    serving, session, waiting = asking_to_bind()
+    with pytest.raises(TimeoutError):
+        waiting.get(timeout=5)
+    serving.send(bytes((Message.REQUEST_SUCCESS,)) + uint32(99))
+    assert serving.read() == forward("h", 99, name="cancel-tcpip-forward")
+    assert session.alive
+
+
+@pytest.mark.parametrize("answer", [b"", b"\0\0"])
+def test_an_answer_to_a_bind_without_the_port(answer):
+    serving, session, waiting = asking_to_bind()
+    serving.send(bytes((Message.REQUEST_SUCCESS,)) + answer)
+    serving.flush()
+    with pytest.raises(ConnectionClosed):
+        waiting.get(timeout=5)
+    assert isinstance(session.error, ProtocolError)
+
+
 def test_no_host_is_every_address():
     connector = sshd.Connector(sshd.ConnectorOptions(), None)
     asked = []
@@ -352,6 +392,16 @@ def test_a_channel_is_confirmed_when_it_is_used():
     assert peer.hear()[:5] == bytes((Message.OPEN_CONFIRMATION,)) + uint32(5)
     assert peer.hear()[9:] == b"x"
     assert session.stream_count == 1
+
+
+def test_a_channel_of_gost_is_confirmed_at_once():
+    """A refusal would make it close the whole session."""
+    _, delivered, peer = by_hand(ForwardingServer)
+    target = Target("a.test", 80, "0.0.0.0", 0)
+    peer.say(Open("direct-tcpip", 5, 1 << 20, 32768, target.encode()).encode())
+    assert peer.hear()[:5] == bytes((Message.OPEN_CONFIRMATION,)) + uint32(5)
+    delivered[0].close()
+    assert peer.hear() == bytes((Message.CLOSE,)) + uint32(5)
 
 
 @pytest.mark.parametrize("kind", ["session", "x11", "forwarded-tcpip", "gost-tunnel"])

@@ -6,12 +6,20 @@ import hmac
 import os
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gostpy.errors import BadVersion, ConfigError, HandshakeFailed, ProtocolError, Truncated
+from gostpy.errors import (
+    BadVersion,
+    ConfigError,
+    HandshakeFailed,
+    MissingExtra,
+    ProtocolError,
+    Truncated,
+)
 from gostpy.wire.ssh import ciphers, keyexchange
 from gostpy.wire.ssh.ciphers import CIPHERS, MACS, MAX_PACKET, PlainOpener, PlainSealer, protection
 from gostpy.wire.ssh.fields import Fields, mpint, names, string, uint32
@@ -543,6 +551,15 @@ def test_files_that_are_no_keys():
             load_private(data)
     with pytest.raises(ConfigError, match="Ed25519"):
         load_private(pem(dsa.generate_private_key(1024), PKCS8))
+
+
+def test_an_encrypted_key_needs_bcrypt(monkeypatch):
+    def fail(*_):
+        raise UnsupportedAlgorithm("Need bcrypt module")
+
+    monkeypatch.setattr(serialization, "load_ssh_private_key", fail)
+    with pytest.raises(MissingExtra, match=r"gostpy\[ssh\]"):
+        load_private(b"-----BEGIN OPENSSH PRIVATE KEY-----", "secret")
 
 
 def line(key):

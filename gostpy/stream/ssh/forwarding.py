@@ -6,7 +6,8 @@ Wire      channels direct-tcpip (client to server: host, port, from host, from p
           ``ping`` is answered with ``pong``
 Source    RFC 4254 section 7; direct-streamlocal@openssh.com in OpenSSH's PROTOCOL
 Differs   gost confirms a channel before its target was dialed; here it is refused when the target
-          cannot be reached. gost does not know cancel-tcpip-forward.
+          cannot be reached. A client of gost's is spared that: it would close the whole session.
+          gost does not know cancel-tcpip-forward.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from gostpy.net.timers import timeout
 from gostpy.stream.session import Delivered
 from gostpy.stream.ssh.channel import Channel
 from gostpy.stream.ssh.link import Link
-from gostpy.stream.ssh.session import Reply, Session
+from gostpy.stream.ssh.requests import Reply
+from gostpy.stream.ssh.session import Session
 from gostpy.wire.codec import Buffer
 from gostpy.wire.ssh.fields import Fields, string, uint32
 from gostpy.wire.ssh.messages import Open, OpenReason, Target
@@ -34,6 +36,10 @@ __all__ = ["Bound", "ForwardRequest", "ForwardingClient", "ForwardingServer", "W
 DIRECT, FORWARDED = "direct-tcpip", "forwarded-tcpip"
 STREAM_LOCAL = "direct-streamlocal@openssh.com"
 FORWARD, CANCEL = "tcpip-forward", "cancel-tcpip-forward"
+
+_GOSTS_ORIGIN = ("0.0.0.0", 0)
+"""Where from a direct channel of gost comes. Its dialer closes the connection with all channels on
+it when one is refused."""
 
 MOST_FORWARDS = 128
 """Ports that one client may have forwarded at a time."""
@@ -139,6 +145,8 @@ class ForwardingServer(Session):
         if not 0 < target.port < 65536:
             raise Rejected(f"port {target.port}")
         channel.target = target
+        if (target.from_host, target.from_port) == _GOSTS_ORIGIN:
+            self.accept_open(channel)
         self.admit(channel)
 
     def request_asked(self, name: str, fields: Fields, reply: Reply | None) -> None:
@@ -212,32 +220,35 @@ class ForwardingClient(Session):
             return self.open_channel(STREAM_LOCAL, string(address) + string("") + uint32(0))
         if not network.startswith("tcp"):
             raise Unsupported(f"SSH has no forwarding of {network}")
-        # where from is nobody's business; gost says the same
-        return self.open_channel(DIRECT, Target(host, port, "0.0.0.0", 0).encode())
+        # where from is nobody's business; it is not gost's word for that
+        return self.open_channel(DIRECT, Target(host, port, "127.0.0.1", 0).encode())
 
     def bind(self, way: Conn, host: str, port: int) -> Bound:
         """Have the server listen. Raises ConnectionClosed: refused, or gone; TimeoutError."""
-        answer = self._request(FORWARD, string(host) + uint32(port))
-        if answer is None:
-            raise ConnectionClosed(f"SSH server does not listen on {host}:{port}")
-        if not port:
-            port = Fields(answer).uint32()
-        bound = Bound(self, way, host, port)
-        self._bound.append(bound)
-        return bound
-
-    def _request(self, name: str, fields: bytes) -> bytes | None:
-        done = Event()
-        answers: list[bytes | None] = []
+        asking = _Asking()
 
         def answered(answer: bytes | None) -> None:
-            answers.append(answer)
-            done.set()
+            try:
+                if answer is None:
+                    return
+                bound = Bound(self, way, host, port or Fields(answer).uint32())
+                self._bound.append(bound)  # now: conns may follow at once
+                asking.bound = bound
+                if asking.given_up:
+                    bound.close()
+            finally:
+                asking.done.set()
 
-        self.ask(name, fields, answered)
-        with timeout(_ANSWER_TIMEOUT, "SSH server does not answer"):
-            done.wait()
-        return answers[0]
+        self.ask(FORWARD, string(host) + uint32(port), answered)
+        try:
+            with timeout(_ANSWER_TIMEOUT, "SSH server does not answer"):
+                asking.done.wait()
+        except BaseException:
+            asking.given_up = True
+            raise
+        if asking.bound is None:
+            raise ConnectionClosed(f"SSH server does not listen on {host}:{port}")
+        return asking.bound
 
     def unbind(self, bound: Bound) -> None:
         """Have the server stop listening."""
@@ -291,6 +302,17 @@ class Bound:
             conn.close(True)
         self._session.unbind(self)
         self._way.close()
+
+
+class _Asking:
+    """A port that the server was asked for."""
+
+    __slots__ = ("bound", "done", "given_up")
+
+    def __init__(self) -> None:
+        self.bound: Bound | None = None
+        self.done = Event()
+        self.given_up = False
 
 
 def _no_streams(conn: Conn) -> None:

@@ -15,13 +15,13 @@ from gevent import get_hub
 from gevent.event import Event
 
 from gostpy.errors import ConnectionClosed, GostError, LimitExceeded, ProtocolError, Rejected
-from gostpy.net import timers
 from gostpy.net.conn import Conn
 from gostpy.net.stream import StreamEndpoint
 from gostpy.net.timers import timeout
 from gostpy.stream.session import Delivered, MuxSession
 from gostpy.stream.ssh.channel import FIRST_WINDOW, PACKET, Channel
 from gostpy.stream.ssh.link import Link
+from gostpy.stream.ssh.requests import Pinger, Reply
 from gostpy.wire.codec import Buffer
 from gostpy.wire.ssh.fields import Fields, uint32
 from gostpy.wire.ssh.messages import (
@@ -35,7 +35,7 @@ from gostpy.wire.ssh.messages import (
 )
 from gostpy.wire.ssh.transport import BY_APPLICATION, PROTOCOL_ERROR, Disconnected, disconnect
 
-__all__ = ["MOST_CHANNELS", "OpenRefused", "Reply", "Session"]
+__all__ = ["MOST_CHANNELS", "OpenRefused", "Session"]
 
 MOST_CHANNELS = 16384
 _HELD_LIMIT = 16 << 20
@@ -56,22 +56,6 @@ class OpenRefused(ConnectionClosed):
         super().__init__(f"SSH peer refused the channel: {text or 'no reason given'} ({reason})")
 
 
-class Reply:
-    """The answer that a request of the peer waits for; answers leave in the order of requests."""
-
-    __slots__ = ("_session", "payload")
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.payload = b""
-
-    def give(self, success: bool, fields: bytes = b"") -> None:
-        """Once; the fields are those of success."""
-        kind = Message.REQUEST_SUCCESS if success else Message.REQUEST_FAILURE
-        self.payload = bytes((kind,)) + (fields if success else b"")
-        self._session.send_replies()
-
-
 class Session(MuxSession):
     """Base of the sessions of ssh and sshd; see :class:`MuxSession` for what it inherits.
 
@@ -90,7 +74,7 @@ class Session(MuxSession):
         self._opening: dict[int, _Opening] = {}
         self._replies: deque[Reply] = deque()  # owed to the peer
         self._asked: deque[Callable[[bytes | None], None]] = deque()  # owed by the peer
-        self._pinging: timers.Entry | None = None
+        self._pinger: Pinger | None = None
 
     # -- to be defined by the kind of session ------------------------------------------------------
 
@@ -146,8 +130,8 @@ class Session(MuxSession):
     def _end(self, error: BaseException, now: bool) -> None:
         if self.alive:
             self.transport.stopped = True
-            if self._pinging is not None:
-                self._pinging.cancel()
+            if self._pinger is not None:
+                self._pinger.cancel()
         super()._end(error, now)
 
     def _bury(self) -> None:
@@ -361,35 +345,9 @@ class Session(MuxSession):
         while replies and replies[0].payload:
             self.send(replies.popleft().payload)
 
-    # -- keep-alive --------------------------------------------------------------------------------
-
     def keep_pinging(self, interval: float, limit: float, retries: int) -> None:
-        """Ask for an answer every ``interval`` s; ``retries`` in a row without one in ``limit`` s
-        end the session."""
-        failures = 0
-
-        def ping() -> None:
-            entry = timers.after(limit, silent)
-
-            def answered(_: bytes | None) -> None:  # whatever it says
-                nonlocal failures
-                if self._pinging is entry:
-                    entry.cancel()
-                    failures = 0
-                    self._pinging = timers.after(interval, ping)
-
-            self._pinging = entry
-            self.ask("ping", b"", answered)
-
-        def silent() -> None:
-            nonlocal failures
-            failures += 1
-            if failures >= retries:
-                self.fail(ProtocolError(f"SSH peer was silent for {limit:g} s"))
-            else:
-                self._pinging = timers.after(interval, ping)
-
-        self._pinging = timers.after(interval, ping)
+        """Look from time to time whether the peer lives; see :class:`Pinger`."""
+        self._pinger = Pinger(self, interval, limit, retries)
 
 
 _REASONS: dict[int, str] = {

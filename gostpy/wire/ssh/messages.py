@@ -35,7 +35,6 @@ __all__ = [
     "global_request",
     "open_confirmation",
     "open_failure",
-    "request_success",
     "signed_request",
 ]
 
@@ -100,10 +99,6 @@ def signed_request(user: str, algorithm: str, public: bytes) -> bytes:
 
 def global_request(name: str, want_reply: bool, fields: bytes = b"") -> bytes:
     return bytes((Message.GLOBAL_REQUEST,)) + string(name) + bytes((want_reply,)) + fields
-
-
-def request_success(fields: bytes = b"") -> bytes:
-    return bytes((Message.REQUEST_SUCCESS,)) + fields
 
 
 def open_confirmation(recipient: int, sender: int, window: int, packet: int) -> bytes:
