@@ -120,8 +120,8 @@ def _check(stream: Stream) -> None:
     elif status and status != "0":
         problem = f"status {status} {answer.get('grpc-message')}".rstrip()
     if problem:
-        stream.reset()
         stream.abort(HandshakeFailed(f"grpc: the server answered {problem}"))
+        stream.reset()
 
 
 class ServerSession(_Session):
