@@ -20,13 +20,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gevent import get_hub
+from gevent import get_hub, sleep
 from gevent.event import Event
 
 from gostpy.errors import ConnectionClosed
 from gostpy.net import timers
 from gostpy.net.conn import Conn
 from gostpy.stream.http2stream import Stream
+from gostpy.stream.parting import Parting
 from gostpy.stream.session import MuxSession
 from gostpy.wire.codec import Buffer
 from gostpy.wire.http2 import (
@@ -67,10 +68,10 @@ __all__ = ["Config", "Session", "Stream", "StreamReset"]
 _MAX_ID = 0x7FFFFFFF
 _FIRST_MAX_STREAMS = 99  # of the peer, until its settings are there
 _SLOT_TIMEOUT = 15.0
-_PARTING = 1.0
-"""Seconds that a peer has to read why the connection ends."""
+_BURST, _BURST_TIME = 32, 0.01
+"""Streams opened on a gost node in so many seconds: it drops those that find 128 others waiting."""
 
-_PARTING_SIZE = 1 << 20
+_GO_FRAME_SIZE = 1 << 20  # what Go's servers announce
 _MOST_IDLE = 1000
 _IDLE_TIME = 10.0
 """So many control frames without data between them may come in so many seconds."""
@@ -120,6 +121,7 @@ class Session(MuxSession):
         self._next = 1  # of a client's streams
         self._last = 0  # highest stream of the peer
         self._closed = ClosedStreams()
+        self._recent = 0  # streams opened in the last moment
         self._reserved = 0  # streams that have not made their request yet
         self._abandoned = 0  # reset by the peer, and still being served here
         self._leaving = False
@@ -202,7 +204,19 @@ class Session(MuxSession):
         if not self.alive or self._leaving or self._next > _MAX_ID:
             raise ConnectionClosed(str(self.error or "session takes no more streams"))
         self._reserved += 1
+        try:
+            while self._recent >= _BURST and self.frame_limit == _GO_FRAME_SIZE:
+                sleep(_BURST_TIME)
+        except BaseException:
+            self.unreserve()
+            raise
+        if not self._recent:
+            timers.after(_BURST_TIME, self._calm_down)
+        self._recent += 1
         return Stream(self)
+
+    def _calm_down(self) -> None:
+        self._recent = 0
 
     def number(self, stream: Stream) -> int:
         """The stream makes its request now. Raises ConnectionClosed."""
@@ -244,7 +258,7 @@ class Session(MuxSession):
 
     def _leave_conn(self, now: bool) -> None:
         if self._parting:
-            _Parting(self.conn).start()
+            Parting(self.conn).start()
         else:
             super()._leave_conn(now)
 
@@ -520,36 +534,3 @@ class Session(MuxSession):
             stream.abort(error)
         if not self._streams and not self._reserved:
             get_hub().loop.run_callback(self.close)
-
-
-class _Parting:
-    """Sink of a conn that was told why it ends: reset at once, it might not get to know."""
-
-    __slots__ = ("_conn", "_left")
-
-    def __init__(self, conn: Conn) -> None:
-        self._conn = conn
-        self._left = _PARTING_SIZE
-
-    def start(self) -> None:
-        conn = self._conn
-        conn.sink = self
-        conn.endpoint.on_drain = None
-        try:
-            conn.shut()
-            conn.endpoint.resume()
-        except (OSError, ConnectionClosed):
-            conn.close(True)
-            return
-        timers.after(_PARTING, self.eof)
-
-    def data(self, data: Buffer) -> None:
-        self._left -= len(data)
-        if self._left < 0:
-            self.eof()
-
-    def fail(self, error: BaseException) -> None:
-        self.eof()
-
-    def eof(self) -> None:
-        self._conn.close(True)
