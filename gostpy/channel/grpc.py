@@ -32,14 +32,14 @@ class ListenOptions:
         "grpc.backlog", "backlog", kind="int", doc="Streams are handled at once here."
     )
     path: str = opt("", "grpc.path", "path", doc="/service/method; empty = /GostTunel/Tunnel.")
-    keepalive: bool = opt(
+    pings: bool = opt(
         False,
         "grpc.keepalive",
         "keepalive",
         "keepAlive",
         doc="Send pings and limit those of clients; the other keepalive options need it.",
     )
-    keepalive_min_time: float = opt(
+    ping_min_time: float = opt(
         30.0,
         "grpc.keepalive.minTime",
         "keepalive.minTime",
@@ -47,7 +47,7 @@ class ListenOptions:
         positive=True,
         doc="Least time between pings of a client; the third that is early ends the connection.",
     )
-    keepalive_time: float = opt(
+    ping_time: float = opt(
         60.0,
         "grpc.keepalive.time",
         "keepalive.time",
@@ -55,7 +55,7 @@ class ListenOptions:
         positive=True,
         doc="Silence after which a ping is sent.",
     )
-    keepalive_timeout: float = opt(
+    ping_timeout: float = opt(
         30.0,
         "grpc.keepalive.timeout",
         "keepalive.timeout",
@@ -63,13 +63,13 @@ class ListenOptions:
         positive=True,
         doc="Time for the answer to a ping.",
     )
-    keepalive_without_stream: bool = opt(
+    ping_without_stream: bool = opt(
         False,
         "grpc.keepalive.permitWithoutStream",
         "keepalive.permitWithoutStream",
         doc="Clients may ping while there is no call.",
     )
-    keepalive_idle: float = opt(
+    max_idle: float = opt(
         0.0,
         "grpc.keepalive.maxConnectionIdle",
         "keepalive.maxConnectionIdle",
@@ -86,14 +86,14 @@ class DialOptions:
         "", "grpc.authority", "grpc.host", "host", doc="Host that is asked; empty = the node's."
     )
     path: str = opt("", "grpc.path", "path", doc="/service/method; empty = /GostTunel/Tunnel.")
-    keepalive: bool = opt(
+    pings: bool = opt(
         False,
         "grpc.keepalive",
         "keepalive",
         "keepAlive",
         doc="Send pings; the other keepalive options need it.",
     )
-    keepalive_time: float = opt(
+    ping_time: float = opt(
         30.0,
         "grpc.keepalive.time",
         "keepalive.time",
@@ -101,7 +101,7 @@ class DialOptions:
         positive=True,
         doc="Silence after which a ping is sent; at least 10 s.",
     )
-    keepalive_timeout: float = opt(
+    ping_timeout: float = opt(
         30.0,
         "grpc.keepalive.timeout",
         "keepalive.timeout",
@@ -109,7 +109,7 @@ class DialOptions:
         positive=True,
         doc="Time for the answer to a ping.",
     )
-    keepalive_without_stream: bool = opt(
+    ping_without_stream: bool = opt(
         False,
         "grpc.keepalive.permitWithoutStream",
         "keepalive.permitWithoutStream",
@@ -124,7 +124,7 @@ class Mux:
         self._context = context
         self._method = full_method(options.path)
         self._keep: KeepAlive | None = None
-        if options.keepalive:
+        if options.pings:
             self._keep = _keep_alive(options)
         if isinstance(options, DialOptions):
             given = options.authority
@@ -166,14 +166,14 @@ class Mux:
 def _keep_alive(options: ListenOptions | DialOptions) -> KeepAlive:
     if isinstance(options, DialOptions):
         return KeepAlive(
-            max(options.keepalive_time, _LEAST_TIME),
-            options.keepalive_timeout,
-            options.keepalive_without_stream,
+            max(options.ping_time, _LEAST_TIME),
+            options.ping_timeout,
+            options.ping_without_stream,
         )
     return KeepAlive(
-        options.keepalive_time,
-        options.keepalive_timeout,
-        options.keepalive_without_stream,
-        options.keepalive_min_time,
-        options.keepalive_idle,
+        options.ping_time,
+        options.ping_timeout,
+        options.ping_without_stream,
+        options.ping_min_time,
+        options.max_idle,
     )
