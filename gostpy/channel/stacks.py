@@ -49,7 +49,7 @@ _WS_KEYS = {
     "keepalive_count": ("tcp.keepalive.count",),
 }
 
-_H3 = {"alpn": ("h3",)}
+_H3 = {"alpn": ("h3",), "max_streams": 128}  # a client's session needs one besides gost's 100
 _H3_KEYS: dict[str, tuple[str, ...]] = {
     "keepalive": ("keepalive",),
     "cipher_key": (),
@@ -91,6 +91,13 @@ _BOTH = {
 
 LISTENERS: dict[str, Stack] = {
     **_BOTH,
+    "http3": Stack(
+        "quic",
+        (),
+        "http3",
+        defaults={"alpn": ("h3",), "datagrams": True},
+        keys={"cipher_key": (), "datagrams": ("enableDatagrams",)},
+    ),
     "rtcp": Stack("rtcp"),
     "rudp": Stack("rudp"),
     "runix": Stack("runix"),
@@ -115,6 +122,14 @@ DIALERS: dict[str, Stack] = {
     "ohttps": Stack("tcp", ("ohttp",)),  # as in gost: no TLS, whatever the name says
     "utls": Stack("tcp", ("utls",)),
     "wg": Stack("wg"),
+    "http3": Stack("quic", (), "h3", defaults=_H3, keys=_H3_KEYS),
+    "h3-masque": Stack(
+        "quic",
+        (),
+        "masque",
+        defaults={"alpn": ("h3",), "datagrams": True},
+        keys={"cipher_key": (), "datagrams": ()},
+    ),
     "direct": Stack("direct"),
     "virtual": Stack("direct"),
 }
@@ -154,6 +169,8 @@ _MODULES = {
     "smux": "gostpy.channel.mux:Mux",
     "pht": "gostpy.channel.pht:Mux",
     "h3": "gostpy.channel.h3:Mux",
+    "http3": "gostpy.channel.http3:Mux",
+    "masque": "gostpy.channel.masque:Mux",
     "wt": "gostpy.channel.wt:Mux",
     "grpctls": "gostpy.channel.grpctls:Layer",
     "grpc": "gostpy.channel.grpc:Mux",

@@ -226,6 +226,9 @@ class Session(QuicSession):
     Args:
         deliver: a server gets each request there, on the hub.
         more: further settings.
+
+    Attributes:
+        authority: of requests that a connector makes.
     """
 
     name = "http3"
@@ -244,6 +247,7 @@ class Session(QuicSession):
         self.headers = wire.HeaderCodec()
         self.level = 0
         self.peer_settings: dict[int, int] | None = None
+        self.authority = ""
         self._asked = deliver
         self._told = Event()
         self._unnamed: dict[int, bytes] = {}

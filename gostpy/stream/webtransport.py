@@ -1,8 +1,8 @@
 """WebTransport over HTTP/3: raw streams that belong to a session, which is an extended CONNECT.
 
-Wire      CONNECT with ``:protocol webtransport`` and ``sec-webtransport-http3-draft02: 1``, which 200
-          answers, with ``sec-webtransport-http3-draft: draft02``; then bidirectional streams: 0x41,
-          the id of the CONNECT's stream, raw bytes
+Wire      CONNECT with ``:protocol webtransport`` and ``sec-webtransport-http3-draft02: 1``; 200
+          with ``sec-webtransport-http3-draft: draft02``; then bidirectional streams: 0x41, the id
+          of the CONNECT's stream, raw bytes
 End       CLOSE_WEBTRANSPORT_SESSION (a capsule on the CONNECT's stream), or that stream's end
 Source    draft-ietf-webtrans-http3-02; go-gost/x internal/util/wt
 Differs   the peer hears of a stream before anything is written to it; gost's stream is not there
