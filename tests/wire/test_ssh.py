@@ -233,6 +233,25 @@ def test_sessions_with_every_cipher(cipher, mac, monkeypatch):
     check(client, server)
 
 
+@pytest.mark.parametrize("method", list(keyexchange._METHODS))
+@given(data=st.data())
+def test_any_value_of_a_peer(method, data):
+    value = data.draw(st.one_of(st.binary(max_size=80), st.binary(min_size=1216, max_size=1216)))
+    for use in (keyexchange.exchange(method).shared, lambda peer: keyexchange.answer(method, peer)):
+        try:
+            use(value)
+        except ProtocolError:
+            pass
+
+
+def test_without_mlkem(monkeypatch):
+    monkeypatch.setattr(keyexchange, "_has_mlkem", lambda: False)
+    client, server = sides()
+    talk(client, server)
+    check(client, server)
+    assert KexInit.make(True, ALGORITHMS, True).methods[0] == "curve25519-sha256"
+
+
 def test_rekeying_by_either_side_and_both():
     client, server = sides()
     talk(client, server)
@@ -470,7 +489,7 @@ def test_offers_both_ways():
 
 
 def test_long_keys_are_made_of_several_digests():
-    made = Secrets("sha256", 5, b"h" * 32, b"s" * 32)
+    made = Secrets("sha256", mpint(5), b"h" * 32, b"s" * 32)
     first = hashlib.sha256(mpint(5) + b"h" * 32 + b"C" + b"s" * 32).digest()
     assert made.key(b"C", 64) == first + hashlib.sha256(mpint(5) + b"h" * 32 + first).digest()
 

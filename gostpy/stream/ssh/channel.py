@@ -92,7 +92,12 @@ class Channel(StreamEndpoint):
     def write(self, data: Buffer) -> bool:
         if self.asked:
             self.session.accept_open(self)
-        return super().write(data)
+        if self.local_ended or self.conn is None:
+            raise ConnectionClosed(str(self.reason or "channel is closed"))
+        if self._send(data):
+            return True
+        self.full = True
+        return False
 
     def _send(self, data: Buffer) -> bool:
         if self._gone:
@@ -100,9 +105,12 @@ class Channel(StreamEndpoint):
         if self._out is not None:
             self._out += data
             return False
-        room = 0 if self.session.transport.holding else self._room
-        if len(data) <= room:
-            return self._push(data)
+        session = self.session
+        room = 0 if session.transport.holding else self._room
+        size = len(data)
+        if size <= room:
+            self._room = room - size
+            return not size or session.send_channel(self, self.remote, data, self._packet)
         view = memoryview(data)
         if room:
             self._push(view[:room])
@@ -187,9 +195,12 @@ class Channel(StreamEndpoint):
     def arrived(self, data: Buffer) -> None:
         """Data of the peer. Raises ProtocolError: more than was allowed."""
         self._count(len(data))
-        if self._gone or self.peer_ended:
+        if self.peer_ended:
             raise ProtocolError(f"SSH peer sends data after the end of channel {self.id}")
-        self.deliver(data)
+        if self._flowing and not self._arrived:
+            self._give(data)
+        else:
+            self.deliver(data)
 
     def ignored(self, size: int) -> None:
         """Data that nobody wants (standard error): its room is given back."""

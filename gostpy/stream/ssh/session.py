@@ -45,6 +45,7 @@ _OVERHEAD = 40
 _MOST_UNANSWERED = 256  # requests of the peer that wait for their handler
 
 _DATA = int(Message.DATA)
+_PACK_DATA, _UNPACK_DATA = DATA_HEAD.pack, DATA_HEAD.unpack_from
 _CHANNEL_MESSAGES = range(Message.OPEN_CONFIRMATION, Message.CHANNEL_FAILURE + 1)
 
 
@@ -172,14 +173,14 @@ class Session(MuxSession):
         transport = self.transport
         size = len(data)
         if size <= limit:
-            sealed = transport.seal(DATA_HEAD.pack(_DATA, remote, size), data)
+            sealed = transport.seal(_PACK_DATA(_DATA, remote, size), data)
             accepted = self.send_data(channel, *sealed)
         else:
             view = memoryview(data)
             packets: list[Buffer] = []
             for start in range(0, size, limit):
                 piece = view[start : start + limit]
-                packets += transport.seal(DATA_HEAD.pack(_DATA, remote, len(piece)), piece)
+                packets += transport.seal(_PACK_DATA(_DATA, remote, len(piece)), piece)
             accepted = self.send_now(channel, packets)
         if transport.due:
             transport.rekey()
@@ -244,10 +245,8 @@ class Session(MuxSession):
     def _receive(self, payload: memoryview) -> None:
         """A message of the peer. Raises ProtocolError."""
         kind = payload[0]
-        if kind == _DATA:
-            if len(payload) < 9:
-                raise ProtocolError("SSH data message is cut")
-            _, number, size = DATA_HEAD.unpack_from(payload)
+        if kind == _DATA and len(payload) >= 9:
+            _, number, size = _UNPACK_DATA(payload)
             if size != len(payload) - 9:
                 raise ProtocolError("SSH data message of a wrong size")
             channel = self._streams.get(number)
@@ -289,6 +288,8 @@ class Session(MuxSession):
             fields.string()
             if fields.boolean():
                 self.send(bytes((Message.CHANNEL_FAILURE,)) + uint32(channel.remote))
+        else:  # data that is cut, or the answer to a request that was not made
+            raise ProtocolError(f"unexpected SSH message {kind}")
 
     def _opened(self, asked: Open) -> None:
         """The peer asks for a channel."""

@@ -5,7 +5,10 @@ INIT(30)        the client's public value
 REPLY(31)       host key | the server's public value | signature over the exchange hash
 
 The exchange hash is over both versions, both KEXINITs, the host key, both public values and the
-shared secret. Curves: X25519 (RFC 8731) and the three of NIST (RFC 5656).
+shared secret. Curves: X25519 (RFC 8731) and the three of NIST (RFC 5656), whose secret is an mpint.
+mlkem768x25519 (draft-ietf-sshm-mlkem-hybrid-kex) has two values in one: the client sends a key of
+ML-KEM and one of X25519, the server a ciphertext and a key; the secret is the string of the hash
+over both secrets.
 """
 
 from __future__ import annotations
@@ -14,20 +17,32 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gostpy.errors import HandshakeFailed, ProtocolError
 from gostpy.wire.ssh.ciphers import CIPHERS, MACS
 from gostpy.wire.ssh.fields import Fields, mpint, names, string
 
-__all__ = ["KEXINIT", "KexInit", "Negotiated", "Secrets", "exchange", "exchange_hash", "negotiate"]
+__all__ = [
+    "KEXINIT",
+    "KexInit",
+    "Negotiated",
+    "Secrets",
+    "answer",
+    "exchange",
+    "exchange_hash",
+    "negotiate",
+]
 
 KEXINIT = 20
 
 _METHODS = {
+    "mlkem768x25519-sha256": "sha256",
     "curve25519-sha256": "sha256",
     "curve25519-sha256@libssh.org": "sha256",
     "ecdh-sha2-nistp256": "sha256",
@@ -39,6 +54,8 @@ _CURVES: dict[str, type[ec.EllipticCurve]] = {
     "ecdh-sha2-nistp384": ec.SECP384R1,
     "ecdh-sha2-nistp521": ec.SECP521R1,
 }
+
+_HYBRID = "mlkem768x25519-sha256"
 
 _EXT_INFO = {True: "ext-info-c", False: "ext-info-s"}
 _STRICT = {True: "kex-strict-c-v00@openssh.com", False: "kex-strict-s-v00@openssh.com"}
@@ -60,7 +77,8 @@ class KexInit:
     def make(cls, client: bool, host_keys: Sequence[str], first: bool) -> KexInit:
         """Our offer; markers are of the first exchange only."""
         marks = (_EXT_INFO[True],) if client else ()
-        methods = (*_METHODS, *marks, _STRICT[client]) if first else tuple(_METHODS)
+        known = _methods()
+        methods = (*known, *marks, _STRICT[client]) if first else known
         ciphers, macs, none = tuple(CIPHERS), tuple(MACS), ("none",)
         return cls(
             methods,
@@ -93,6 +111,20 @@ class KexInit:
             follows,
             cookie,
         )
+
+
+def _methods() -> tuple[str, ...]:
+    """Those that this machine's cryptography library can do."""
+    return tuple(name for name in _METHODS if name != _HYBRID or _has_mlkem())
+
+
+@cache
+def _has_mlkem() -> bool:
+    try:
+        mlkem.MLKEM768PrivateKey.generate()
+    except UnsupportedAlgorithm:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +183,12 @@ def _agree(what: str, client: Sequence[str], server: Sequence[str]) -> str:
 
 
 class Exchange(Protocol):
-    """One side's secret of a key exchange; ``public`` goes over the wire."""
+    """The client's secret of a key exchange; ``public`` goes over the wire."""
 
     public: bytes
 
-    def shared(self, peer: bytes) -> int:
-        """The shared secret. Raises ProtocolError: the peer's value is not one."""
+    def shared(self, peer: bytes) -> bytes:
+        """The shared secret as it is hashed. Raises ProtocolError: that is no value of a peer."""
         ...
 
 
@@ -165,12 +197,14 @@ class _X25519:
         self._private = x25519.X25519PrivateKey.generate()
         self.public = self._private.public_key().public_bytes_raw()
 
-    def shared(self, peer: bytes) -> int:
+    def raw(self, peer: bytes) -> bytes:
         try:
-            public = x25519.X25519PublicKey.from_public_bytes(peer)
-            return int.from_bytes(self._private.exchange(public), "big")
+            return self._private.exchange(x25519.X25519PublicKey.from_public_bytes(peer))
         except ValueError:  # wrong size, or a point of small order
             raise ProtocolError("SSH peer sent a bad X25519 value") from None
+
+    def shared(self, peer: bytes) -> bytes:
+        return mpint(int.from_bytes(self.raw(peer), "big"))
 
 
 class _Ecdh:
@@ -181,18 +215,53 @@ class _Ecdh:
             Encoding.X962, PublicFormat.UncompressedPoint
         )
 
-    def shared(self, peer: bytes) -> int:
+    def shared(self, peer: bytes) -> bytes:
         try:
             public = ec.EllipticCurvePublicKey.from_encoded_point(self._curve, peer)
-            return int.from_bytes(self._private.exchange(ec.ECDH(), public), "big")
+            return mpint(int.from_bytes(self._private.exchange(ec.ECDH(), public), "big"))
         except ValueError:
             raise ProtocolError("SSH peer sent a bad point") from None
 
 
+class _Hybrid:
+    """The client's side of mlkem768x25519-sha256."""
+
+    def __init__(self) -> None:
+        self._private = mlkem.MLKEM768PrivateKey.generate()
+        self._curve = _X25519()
+        self.public = self._private.public_key().public_bytes_raw() + self._curve.public
+
+    def shared(self, peer: bytes) -> bytes:
+        try:
+            first = self._private.decapsulate(peer[:-32])
+        except ValueError:
+            raise ProtocolError("SSH peer sent a bad ML-KEM ciphertext") from None
+        return string(hashlib.sha256(first + self._curve.raw(peer[-32:])).digest())
+
+
 def exchange(method: str) -> Exchange:
-    """A fresh secret."""
+    """A fresh secret of a client."""
+    if method == _HYBRID:
+        return _Hybrid()
     curve = _CURVES.get(method)
     return _Ecdh(curve()) if curve is not None else _X25519()
+
+
+def answer(method: str, peer: bytes) -> tuple[bytes, bytes]:
+    """The server's part: its public value, and the shared secret as it is hashed.
+
+    Raises ProtocolError: that is no value of a client.
+    """
+    if method != _HYBRID:
+        made = exchange(method)
+        return made.public, made.shared(peer)
+    curve = _X25519()
+    try:
+        first, ciphertext = mlkem.MLKEM768PublicKey.from_public_bytes(peer[:-32]).encapsulate()
+    except ValueError:
+        raise ProtocolError("SSH peer sent a bad ML-KEM key") from None
+    secret = string(hashlib.sha256(first + curve.raw(peer[-32:])).digest())
+    return ciphertext + curve.public, secret
 
 
 def exchange_hash(
@@ -201,11 +270,11 @@ def exchange_hash(
     offers: tuple[bytes, bytes],
     host_key: bytes,
     publics: tuple[bytes, bytes],
-    secret: int,
+    secret: bytes,
 ) -> bytes:
     """Pairs are client, server."""
     parts = (*versions, *offers, host_key, *publics)
-    return hashlib.new(digest, b"".join(map(string, parts)) + mpint(secret)).digest()
+    return hashlib.new(digest, b"".join(map(string, parts)) + secret).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +282,12 @@ class Secrets:
     """Where the keys of both directions come from (RFC 4253 section 7.2)."""
 
     digest: str
-    secret: int
+    secret: bytes
     hash: bytes
     session_id: bytes
 
     def key(self, letter: bytes, size: int) -> bytes:
-        start = mpint(self.secret) + self.hash
+        start = self.secret + self.hash
         made = hashlib.new(self.digest, start + letter + self.session_id).digest()
         while len(made) < size:
             made += hashlib.new(self.digest, start + made).digest()

@@ -23,6 +23,7 @@ from gostpy.wire.ssh.keyexchange import (
     KexInit,
     Negotiated,
     Secrets,
+    answer,
     exchange,
     exchange_hash,
     negotiate,
@@ -41,6 +42,8 @@ PROTOCOL_ERROR, NO_MORE_AUTH, BY_APPLICATION = 2, 14, 11
 
 REKEY_BYTES = 16 << 30
 """After so much in either direction this side begins a key exchange; small packets count more."""
+
+_LEAST = 64  # what a packet counts besides its bytes
 
 _MAX_LINE = 255
 _MAX_GREETING = 16384  # lines that a server may send before its version
@@ -144,7 +147,7 @@ class Transport:
         """The packet of a message, in two parts; it must be sent next. Not while ``holding``."""
         number = self._sent
         self._sent = (number + 1) & 0xFFFFFFFF
-        self._left_out -= len(data) + 64
+        self._left_out -= len(data) + _LEAST
         return self._sealer.seal(number, head, data)
 
     @property
@@ -223,7 +226,7 @@ class Transport:
         number = self._taken
         payload = self._opener.open(number, packet)
         self._taken = (number + 1) & 0xFFFFFFFF
-        self._left_in -= len(packet)
+        self._left_in -= len(packet) + _LEAST
         kind = payload[0]
         if kind >= 50:
             if self._peer_init or self.session_id is None:
@@ -303,11 +306,10 @@ class Transport:
         """The server's part."""
         host_key = self._host_key
         assert host_key is not None
-        secret = exchange(chosen.method)
-        shared = secret.shared(public)
-        digest = self._hash(chosen, host_key.public, (public, secret.public), shared)
+        own, shared = answer(chosen.method, public)
+        digest = self._hash(chosen, host_key.public, (public, own), shared)
         signature = host_key.sign(chosen.host_key, digest)
-        message = bytes((KEX_REPLY,)) + string(host_key.public) + string(secret.public)
+        message = bytes((KEX_REPLY,)) + string(host_key.public) + string(own)
         self.emit(*self.seal(message + string(signature)))
         self._agreed(chosen, shared, digest)
 
@@ -323,14 +325,14 @@ class Transport:
         self._agreed(chosen, shared, digest)
 
     def _hash(
-        self, chosen: Negotiated, host_key: bytes, publics: tuple[bytes, bytes], shared: int
+        self, chosen: Negotiated, host_key: bytes, publics: tuple[bytes, bytes], shared: bytes
     ) -> bytes:
         versions, offers = (VERSION, self._peer_version), (self._our_init, self._peer_init)
         if not self.client:
             versions, offers = versions[::-1], offers[::-1]
         return exchange_hash(chosen.digest, versions, offers, host_key, publics, shared)
 
-    def _agreed(self, chosen: Negotiated, shared: int, digest: bytes) -> None:
+    def _agreed(self, chosen: Negotiated, shared: bytes, digest: bytes) -> None:
         """Both have the secret: seal with its keys from now on."""
         session_id = self.session_id or digest
         self._next = Secrets(chosen.digest, shared, digest, session_id)
