@@ -26,7 +26,7 @@ from gostpy.net.conn import Conn, ConnInfo
 from gostpy.net.endpoint import LINGER
 from gostpy.net.stream import StreamEndpoint
 from gostpy.wire.codec import Buffer
-from gostpy.wire.pht import decode_line, is_own_token, lines, new_token, split_target
+from gostpy.wire.pht import LineDecoder, is_own_token, lines, new_token, split_target
 
 __all__ = ["Answering", "Asked", "Paths", "Tunnels"]
 
@@ -201,49 +201,50 @@ def _forget(tokens: OrderedDict[str, float], before: float) -> None:
 
 
 class _Push(Asked):
-    """A push: its body is one line."""
+    """A push: its body is one line, which is passed on as it comes."""
 
-    __slots__ = ("_answering", "_pieces", "_size", "_tunnel")
+    __slots__ = ("_answering", "_line", "_size", "_tunnel")
 
     def __init__(self, tunnel: _Tunnel, answering: Answering) -> None:
         self._tunnel: _Tunnel | None = tunnel
         self._answering = answering
-        self._pieces: list[bytes] = []
+        self._line: LineDecoder | None = LineDecoder()
         self._size = 0
 
     def data(self, data: Buffer) -> None:
-        if self._tunnel is None:
+        tunnel = self._tunnel
+        if tunnel is None:
             return
         self._size += len(data)
         if self._size > PUSH_LIMIT:
             self._refuse(413, f"a push of more than {PUSH_LIMIT} bytes")
-        else:
-            self._pieces.append(bytes(data))
+            return
+        line = self._line
+        if line is None:  # behind the line: of no interest
+            return
+        try:
+            block = line.feed(bytes(data))
+        except ProtocolError as error:
+            self._refuse(400, str(error))
+            return
+        if line.ended:
+            self._line = None
+        tunnel.pushed(block)
 
     def end(self) -> None:
         tunnel = self._tunnel
         if tunnel is None:
             return
-        pieces = self._pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if not body:
+        if self._line is None:
+            tunnel.push_ended(self._answering)
+        elif not self._size:
             tunnel.client_closed()
             self._answering.answer(200)
-            return
-        line, mark, _ = body.partition(b"\n")
-        if not mark:
+        else:
             self._refuse(400, "a push without the end of a line")
-            return
-        try:
-            data = decode_line(line)
-        except ProtocolError as error:
-            self._refuse(400, str(error))
-            return
-        tunnel.pushed(data, self._answering)
 
     def _refuse(self, status: int, problem: str) -> None:
         tunnel, self._tunnel = self._tunnel, None
-        self._pieces.clear()
         self._answering.answer(status)
         if tunnel is not None:
             tunnel.broken(ProtocolError(f"pht: {problem}"))
@@ -304,16 +305,17 @@ class _Tunnel(StreamEndpoint):
 
     # -- the client's requests -------------------------------------------------------------------
 
-    def pushed(self, data: bytes, answering: Answering) -> None:
-        """Data came; ``answering`` is told when more may come."""
-        if self._gone():
-            answering.answer(410)
+    def pushed(self, data: bytes) -> None:
+        """Data came."""
+        if not data or self._gone():
             return
-        if data and not self._spoke:
+        if not self._spoke:
             self._spoke = True
             self._tunnels.spoke()
-        if data:
-            self.deliver(data)
+        self.deliver(data)
+
+    def push_ended(self, answering: Answering) -> None:
+        """A push is complete; ``answering`` is told when more may come."""
         if self._gone():
             answering.answer(410)
         elif self.waiting > _HIGH:

@@ -84,7 +84,12 @@ class Side:
     """The sink of a conn: what both sides do with the bytes that come.
 
     ``_rest`` is what has come of the next head.
+
+    Attributes:
+        limit: bytes that a head may have.
     """
+
+    limit = HEAD_LIMIT
 
     __slots__ = ("_body", "_rest", "_searched", "conn")
 
@@ -121,8 +126,8 @@ class Side:
         """The next head once it is whole; the rest stays. Raises ProtocolError."""
         rest = self._rest + data if self._rest else data
         end = head_end(rest, self._searched)
-        if (end or len(rest)) > HEAD_LIMIT:
-            raise ProtocolError(f"HTTP head longer than {HEAD_LIMIT} bytes")
+        if (end or len(rest)) > self.limit:
+            raise ProtocolError(f"HTTP head longer than {self.limit} bytes")
         if not end:
             self._searched = len(rest)
             self._rest = rest
@@ -161,6 +166,8 @@ def serve(conn: Conn, tunnels: Tunnels, ended: Callable[[BaseException], None]) 
 
 class _Server(Side):
     """Requests of one conn; it is the ``Answering`` of the one that is being served."""
+
+    limit = 16384
 
     __slots__ = (
         "_asked",
@@ -210,7 +217,7 @@ class _Server(Side):
                 continue
             if self._busy:  # a request behind one that is not answered yet has to wait
                 self._rest += data
-                if len(self._rest) > HEAD_LIMIT:
+                if len(self._rest) > self.limit:
                     raise ProtocolError("pht: too much behind a request")
                 return
             if not data and not self._rest:

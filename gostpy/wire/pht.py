@@ -18,6 +18,7 @@ from gostpy.errors import ProtocolError
 from gostpy.wire.codec import Buffer
 
 __all__ = [
+    "LineDecoder",
     "LineReader",
     "decode_line",
     "is_own_token",
@@ -89,6 +90,33 @@ def decode_line(line: bytes) -> bytes:
         return binascii.a2b_base64(line.rstrip(b"\r"), strict_mode=True)
     except binascii.Error as error:
         raise ProtocolError(f"pht: bad base64: {error}") from None
+
+
+class LineDecoder:
+    """One line, decoded while it comes.
+
+    Attributes:
+        ended: its end was there.
+    """
+
+    __slots__ = ("_rest", "ended")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.ended = False
+
+    def feed(self, data: bytes) -> bytes:
+        """What can be decoded by now. Raises ProtocolError."""
+        if self._rest:
+            data = self._rest + data
+        end = data.find(b"\n")
+        if end >= 0:
+            self.ended = True
+            self._rest = b""
+            return decode_line(data[:end])
+        size = max(len(data) - 4, 0) & ~3  # the last four may hold the padding
+        self._rest = data[size:]
+        return decode_line(data[:size]) if size else b""
 
 
 class LineReader:

@@ -61,6 +61,19 @@ def test_lines_in_any_pieces(datas, cuts):
     assert reader.seen == bool(datas)
 
 
+@given(st.binary(max_size=60), st.lists(st.integers(0, 90), max_size=20))
+def test_one_line_in_any_pieces(data, cuts):
+    wire = pht.one_line(data)
+    ends = sorted({min(cut, len(wire)) for cut in cuts} | {0, len(wire)})
+    decoder = pht.LineDecoder()
+    got = b""
+    for a, b in itertools.pairwise(ends):
+        assert not decoder.ended
+        got += decoder.feed(wire[a:b])
+    assert decoder.ended
+    assert got == data
+
+
 def test_last_line_without_end():
     reader = pht.LineReader()
     assert reader.feed(b"YWJj") == b""
@@ -91,5 +104,7 @@ def test_anything(data):
         reader = pht.LineReader()
         reader.feed(data)
         reader.finish()
+    with contextlib.suppress(ProtocolError):
+        pht.LineDecoder().feed(data)
     with contextlib.suppress(ProtocolError):
         pht.token_in(data)
