@@ -1,6 +1,6 @@
 """ftcp: datagrams in segments of what firewalls take for a TCP connection; needs raw sockets.
 
-Each peer is a session, delivered as a packet conn; see gostpy/net/faketcp.py. The connection is
+Each peer is a session, delivered as a packet conn; see gostpy/net/faketcp. The connection is
 made by this machine, so a node with this dialer can only be the first one of a chain.
 
 Differs   gost cuts datagrams off at ``readBufferSize`` and at 2 KiB; here they arrive whole, and it

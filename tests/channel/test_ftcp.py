@@ -11,7 +11,7 @@ from gostpy.channel.ftcp import Carrier, DialOptions, ListenOptions
 from gostpy.channel.listener import StackListener
 from gostpy.errors import ConnectionClosed, DialFailed, Unsupported
 from gostpy.interfaces import Context
-from gostpy.net.faketcp import dial_fake_tcp, listen_fake_tcp
+from gostpy.net.faketcp import dial_fake_tcp, listen, listen_fake_tcp
 from gostpy.net.sessions import Session
 from gostpy.options import parse
 from gostpy.wire.rawtcp import FIN, PSH, Segment
@@ -153,6 +153,22 @@ def test_the_end_of_a_session_of_the_system_only(far):
     eventually(lambda: there.sessions.packets._peers)
     sock.close()
     eventually(lambda: not there.sessions.packets._peers)
+
+
+def test_silent_connections_are_bounded(far, dial, monkeypatch):
+    """The oldest of those that never sent a datagram give way; others are left alone."""
+    monkeypatch.setattr(listen, "_MOST_SILENT", 3)
+    there = far()
+    conn = dial(there)
+    ask(conn, b"x")
+    silent = [socket.create_connection(("127.0.0.1", there.port)) for _ in range(5)]
+    silent[0].settimeout(5)
+    with pytest.raises(ConnectionError):
+        silent[0].recv(1)
+    eventually(lambda: len(there.sessions.packets._peers) == 4)
+    assert ask(conn, b"y") == b"Y"
+    for sock in silent:
+        sock.close()
 
 
 def test_data_of_a_real_connection_is_a_datagram(far):
