@@ -55,10 +55,9 @@ class QuicStream(StreamEndpoint):
     def consumed(self, size: int) -> None:
         self.session.core.consume(self.stream_id, size)
 
-    def give_up(self, error: BaseException) -> None:
-        """The peer reads no more: what is written from now on is an error."""
+    def give_up(self) -> None:
+        """The peer reads no more: what is written from now on is an error. It may still send."""
         self.local_ended = self._dropped = True
-        self.reason = self.reason or error
         self.full = False
         self._wake_writer()
 
@@ -217,7 +216,7 @@ class QuicSession:
         stream = self._streams.get(stream_id)
         if stream is not None:
             self._blocked.discard(stream)
-            stream.give_up(ConnectionClosed("quic: the peer reads no more of the stream"))
+            stream.give_up()
 
     def datagram(self, data: bytes) -> None:
         """gost has no use for them here."""

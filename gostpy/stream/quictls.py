@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from gostpy.errors import ConfigError, HandshakeFailed
 from gostpy.interfaces import Log, TLSSettings
 from gostpy.stream.certificates import server_pair
+from gostpy.stream.quiccore import CONNECTION_WINDOW, FIRST_WINDOW
 from gostpy.stream.tlscontext import Watched, known_names, system_roots
 
 __all__ = ["QuicFacts", "QuicTLS"]
@@ -93,6 +94,8 @@ class QuicTLS(Watched[QuicConfiguration]):
             is_client=not self.server,
             alpn_protocols=self._protocols,
             idle_timeout=self._idle_timeout,
+            max_data=CONNECTION_WINDOW,
+            max_stream_data=FIRST_WINDOW,
             max_datagram_size=self._datagram_size,
             max_datagram_frame_size=self._datagrams or None,
             verify_mode=ssl.CERT_NONE,  # see check
@@ -186,14 +189,13 @@ def _store(path: str) -> Any:
     if not path:  # a system without roots trusts nobody
         return store
     try:
-        with open(path, "rb") as file:
-            found = x509.load_pem_x509_certificates(file.read())
+        with open(path, "rb"):
+            pass
+        store.load_locations(path)
     except OSError as error:
         raise ConfigError(f"cannot use caFile {path!r}: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"cannot use caFile {path!r}: {error}") from error
-    for certificate in found:
-        store.add_cert(crypto.X509.from_cryptography(certificate))
+    except crypto.Error as error:
+        raise ConfigError(f"cannot use caFile {path!r}: no certificate in it") from error
     return store
 
 
