@@ -38,6 +38,8 @@ LIST_LIMIT = 65536
 """Size of a header list as RFC 9113 section 6.5.2 counts it: 32 bytes more for each line."""
 
 _TABLE_SIZE = 4096
+_REMEMBERED = 32
+_SHORT = 256  # larger blocks are not remembered
 
 Fields = tuple[tuple[str, str], ...]
 
@@ -56,36 +58,70 @@ class Malformed(ProtocolError):
 
 
 class HeaderCodec:
-    """Compression of one connection, both ways."""
+    """Compression of one connection, both ways.
 
-    __slots__ = ("_decode", "_encoder")
+    Blocks that come again and leave the tables as they are, which is so for the requests of a
+    tunnel, are remembered until the table of their direction changes.
+    """
+
+    __slots__ = ("_decoded", "_decoder", "_encoded", "_encoder")
 
     def __init__(self) -> None:
-        decoder = Decoder(LIST_LIMIT)
-        self._decode = decoder.decode
+        self._decoder = Decoder(LIST_LIMIT)
         self._encoder = Encoder()
+        self._encoded: dict[Fields, bytes] = {}
+        self._decoded: dict[bytes, Fields] = {}
 
     def encode(self, fields: Iterable[tuple[str, str]]) -> bytes:
         """A header block; what must stay secret is kept out of the compression's table."""
+        key = tuple(fields)
+        known = self._encoded.get(key)
+        if known is not None:
+            return known
+        table = self._encoder.header_table
+        entries = table.dynamic_entries
+        before = entries[0] if entries else None
+        resized = table.resized  # the block will tell the peer
         lines = [
             (name.encode("latin-1"), value.encode("latin-1"), name in _SECRET)
-            for name, value in fields
+            for name, value in key
         ]
-        return bytes(self._encoder.encode(lines))
+        block = bytes(self._encoder.encode(lines))
+        if resized or (entries[0] if entries else None) is not before:
+            self._encoded.clear()
+        else:
+            if len(self._encoded) >= _REMEMBERED:
+                self._encoded.clear()
+            self._encoded[key] = block
+        return block
 
     def limit_table(self, size: int) -> None:
         """The peer's HEADER_TABLE_SIZE."""
         self._encoder.header_table_size = min(size, _TABLE_SIZE)
+        self._encoded.clear()
 
-    def decode(self, block: bytes) -> list[tuple[str, str]]:
+    def decode(self, block: bytes) -> Fields:
         """Names and values. Raises Http2Error: the compression cannot go on."""
+        known = self._decoded.get(block)
+        if known is not None:
+            return known
+        entries = self._decoder.header_table.dynamic_entries
+        before = entries[0] if entries else None
         try:
-            pairs: Iterable[Any] = self._decode(block, raw=True)
+            pairs: Iterable[Any] = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError as error:
             raise Http2Error(ENHANCE_YOUR_CALM, "header list is too large") from error
         except (HPACKError, IndexError, ValueError) as error:
             raise Http2Error(COMPRESSION_ERROR, "bad header block") from error
-        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs]
+        fields = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs])
+        resized = block[:1] and block[0] & 0xE0 == 0x20
+        if resized or (entries[0] if entries else None) is not before:
+            self._decoded.clear()
+        elif len(block) <= _SHORT:
+            if len(self._decoded) >= _REMEMBERED:
+                self._decoded.clear()
+            self._decoded[block] = fields
+        return fields
 
 
 def _split(fields: Sequence[tuple[str, str]]) -> tuple[dict[str, str], Fields]:
