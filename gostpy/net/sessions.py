@@ -5,7 +5,8 @@ begins with the first datagram of a peer and ends when nothing came or went for 
 of ``ttl``; without ``keepalive`` it ends with the first datagram that is sent back, as in gost.
 
 Bounds: ``backlog`` sessions that nobody serves yet, and per session ``queue_size`` datagrams that
-nobody took yet, or ``queue_size * buffer_size`` bytes. What comes above is lost.
+nobody took yet, or ``queue_size * buffer_size`` bytes; 8 MiB in all sessions together. What comes
+above is lost.
 
 Differs   gost cuts datagrams off at ``readBufferSize``; here they arrive whole.
 """
@@ -30,6 +31,10 @@ from gostpy.net.udpburst import send_all
 __all__ = ["Session", "SessionLimits", "Sessions"]
 
 _PAUSED, _RATE = 1, 2
+
+_MOST_QUEUED = 8 << 20
+"""Bytes that may wait in all sessions of a socket together, with ``_OBJECT`` for each datagram."""
+_OBJECT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +112,11 @@ class Session(PacketConn):
             most = limits.queue_size
             if len(self._queue) >= most or self._queued > most * limits.buffer_size:
                 return
+            if self._sessions.queued > _MOST_QUEUED:
+                return
             self._queue.append(data)
             self._queued += len(data)
+            self._sessions.queued += len(data) + _OBJECT
             if self._waiting is not None and not self._hold:
                 get_hub().loop.run_callback(self._wake)
         if meter is not None and delay > 0.0:
@@ -130,6 +138,7 @@ class Session(PacketConn):
                     self._waiting = None
         data = self._queue.popleft()
         self._queued -= len(data)
+        self._sessions.queued -= len(data) + _OBJECT
         return data, self.peer
 
     def _wake(self) -> None:
@@ -167,6 +176,7 @@ class Session(PacketConn):
         while queue and self.sink is not None and not self._hold:
             data = queue.popleft()
             self._queued -= len(data)
+            self._sessions.queued -= len(data) + _OBJECT
             self.sink.datagram(data, self.peer)
 
     def pause(self) -> None:
@@ -228,6 +238,8 @@ class Session(PacketConn):
 
     def _close(self) -> None:
         self._take()
+        self._sessions.queued -= self._queued + len(self._queue) * _OBJECT
+        self._queued = 0
         self._queue.clear()
         self._sessions.forget(self)
         if self._waiting is not None:
@@ -249,6 +261,7 @@ class Sessions:
 
     Attributes:
         left: told the address of each session that has ended.
+        queued: bytes that wait in all sessions.
     """
 
     def __init__(
@@ -264,6 +277,7 @@ class Sessions:
         self.address = packets.info.local
         self.limits = limits
         self.untaken = 0
+        self.queued = 0
         self._accepted = accepted
         self._ended = ended
         self._first = first
