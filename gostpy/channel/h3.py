@@ -26,6 +26,8 @@ from gostpy.wire.address import join_address
 __all__ = ["DialOptions", "ListenOptions", "Mux"]
 
 _AGENT = "quic-go HTTP/3"
+_MOST_STREAMS = 48
+"""A server lets 100 be open; every tunnel has a pull, and a push now and then."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Mux:
         def lost(error: BaseException) -> None:
             client.lost(error or ConnectionClosed("session is closed"))
 
-        requests = Requests(Session(quic, True), self._host(), [], lost, _AGENT)
+        session = Session(quic, True)
+        requests = Requests(session, self._host(), [], lost, _AGENT, _MOST_STREAMS)
         try:
             client.begin(requests)
         except BaseException:

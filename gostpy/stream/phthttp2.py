@@ -128,6 +128,8 @@ class Requests:
         authority: of the requests.
         headers: further ones, names in lower case.
         lost: told why the session has ended.
+        agent: of requests without one.
+        most: streams above which another session had better be used.
     """
 
     def __init__(
@@ -137,7 +139,9 @@ class Requests:
         headers: Sequence[tuple[str, str]],
         lost: Callable[[BaseException], None],
         agent: str = "Go-http-client/2.0",
+        most: int = MOST_STREAMS,
     ) -> None:
+        self._most = most
         self._session = session
         self.level = session.level
         self._authority = authority
@@ -153,7 +157,7 @@ class Requests:
 
     @property
     def busy(self) -> bool:
-        return self._session.busy or self._session.stream_count >= MOST_STREAMS
+        return self._session.busy or self._session.stream_count >= self._most
 
     def request(self, method: str, target: str, body: bytes, told: Told) -> _Asking:
         """Ask; waits for a free stream in a green thread of its own, if there is none."""
