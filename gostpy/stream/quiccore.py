@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aioquic.quic.connection import QuicConnectionError
+from aioquic.quic.connection import QuicConnectionError, QuicConnectionState
 from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
 from aioquic.quic.stream import FinalSizeError
 
@@ -78,6 +78,11 @@ class Core(Writer):
         self.ended: set[int] = set()
 
     # -- for the driver ----------------------------------------------------------------------------
+
+    @property
+    def begun(self) -> bool:
+        """A packet of the peer could be opened."""
+        return self._state is not QuicConnectionState.FIRSTFLIGHT
 
     @property
     def silence(self) -> int:

@@ -134,7 +134,10 @@ class QuicServer:
                     self._retry(header, address)
                 return
         if len(self._half_open) < MOST_HALF_OPEN:
-            self._begin(header.destination_cid, original, retried, address).datagram(data, address)
+            quic = self._begin(header.destination_cid, original, retried, address)
+            quic.datagram(data, address)
+            if not quic.core.begun:  # no packet in it could be opened
+                quic.ended(None)
 
     def _shown(self, header: Any, address: str) -> bytes | None:
         """The id of the first attempt, if the client returns a token that was sent to it."""
