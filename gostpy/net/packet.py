@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from gevent import get_hub, getcurrent, sleep, spawn_raw
 
-from gostpy.errors import ConnectionClosed, DialFailed
+from gostpy.errors import ConnectionClosed, DialFailed, Unsupported
 from gostpy.net import timers
 from gostpy.net.conn import Conn, ConnInfo, format_address
 from gostpy.net.dial import is_ip, local_addresses, resolve, split_address
@@ -141,6 +141,12 @@ class PacketConn:
 
     def settimeout(self, seconds: float | None) -> None:
         self.timeout = seconds
+
+    def _no_stream(self, *arguments: Any, **options: Any) -> Any:
+        """A handler wants bytes in order. Raises Unsupported."""
+        raise Unsupported("this protocol needs a byte stream, and its channel carries datagrams")
+
+    recv = read_exact = peek = push = sendall = _no_stream
 
     def close(self, now: bool = False) -> None:
         """Close; a green thread in ``recv_from`` gets ConnectionClosed. Harmless when repeated."""
@@ -303,6 +309,18 @@ class UDPSocket(PacketConn):
         waiting = array.array("i", (0,))
         fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, waiting)
         return waiting[0] > self.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF) // 2
+
+    @staticmethod
+    def is_loss(error: OSError) -> bool:
+        """Whether an error is about something sent before, which is lost; the socket goes on."""
+        return error.errno in _LOST
+
+    def release(self) -> _socket.socket:
+        """The socket, for another conn; this one is over."""
+        self.closed = True
+        self._io.stop()
+        self._io.close()
+        return self.sock
 
     def _send(self, data: bytes, address: str) -> None:
         if self._peer:

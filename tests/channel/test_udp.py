@@ -7,7 +7,7 @@ import pytest
 
 from gostpy.channel.listener import StackListener
 from gostpy.channel.udp import Carrier, DialOptions, ListenOptions
-from gostpy.errors import ConfigError, ConnectionClosed
+from gostpy.errors import ConfigError, ConnectionClosed, Unsupported
 from gostpy.interfaces import Context
 from gostpy.net.packet import dial_udp
 from gostpy.options import parse
@@ -117,3 +117,12 @@ def test_bad_address():
     context = Context(address="127.0.0.1:http", log=SilentLog(), listening=True)
     with pytest.raises(ConfigError, match="port"):
         Carrier(ListenOptions(), context).listen(print)
+
+
+@pytest.mark.parametrize("method", ["recv", "read_exact", "peek", "push", "sendall"])
+def test_a_session_is_no_byte_stream(method):
+    """A handler that needs one is told so, instead of failing inside."""
+    conn = dial_udp("127.0.0.1:9")
+    with pytest.raises(Unsupported, match="byte stream"):
+        getattr(conn, method)(1)
+    conn.close()
