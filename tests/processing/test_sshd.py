@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import gevent
 import pytest
 
-from gostpy.errors import ConfigError, ConnectionClosed, ProtocolError, Unsupported
+from gostpy.errors import AuthFailed, ConfigError, ConnectionClosed, ProtocolError, Unsupported
 from gostpy.interfaces import Request
 from gostpy.net.conn import Conn
 from gostpy.net.dial import dial_tcp
@@ -169,6 +169,32 @@ def test_datagrams_have_no_channels():
     session = ForwardingClient(link)
     with pytest.raises(Unsupported):
         session.connect("udp", "127.0.0.1:1", "127.0.0.1", 1)
+
+
+def test_a_reload_changes_who_may_log_in(stage):
+    text = """
+services:
+- {{name: far, addr: "127.0.0.1:{port}", handler: {{type: sshd}},
+   listener: {{type: sshd, auth: {{username: u, password: {password}}}}}}}
+"""
+    port = free_port()
+    running = stage.run(text.format(port=port, password="old"))
+    running.rewrite(text.format(port=port, password="new"))
+    login(port, "old")
+    with pytest.raises(AuthFailed):
+        login(port, "new")
+    assert running.node.reload()
+    login(port, "new")
+    with pytest.raises(AuthFailed):
+        login(port, "old")
+
+
+def login(port, password):
+    link = connect_link(dial_tcp(f"127.0.0.1:{port}"))
+    try:
+        connect_login(link, Identity("u", password))
+    finally:
+        link.close()
 
 
 def test_parts_that_do_not_fit():

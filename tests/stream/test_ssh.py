@@ -278,6 +278,30 @@ def test_data_right_after_the_answer_is_not_lost():
     assert (conn.recv(), conn.recv()) == (b"first", b"")
 
 
+@pytest.mark.parametrize("early", [TUNNEL, data(99, b"x")], ids=["channel", "nonsense"])
+def test_what_comes_together_with_the_login(early):
+    here, there = conns()
+    delivered = []
+
+    def serve():
+        link = accept_link(here, HOST_KEY)
+        accept_login(link, Admission())
+        TunnelServer(link, delivered.append).start()
+
+    gevent.spawn(serve)
+    link = connect_link(there)
+    link.send(bytes((Message.SERVICE_REQUEST,)) + string("ssh-userauth"))
+    link.send(login._request("u", "none"))
+    link.send(early)
+    if early == TUNNEL:
+        heard = [link.read()[0] for _ in range(3)]
+        assert heard[1:] == [Message.USERAUTH_SUCCESS, Message.OPEN_CONFIRMATION]
+        assert len(delivered) == 1
+    else:
+        with pytest.raises(Disconnected):
+            until_the_end(link.read)
+
+
 def test_the_end_of_a_session_ends_everything():
     _, asking = tunnels(print)
     conn = asking.open()

@@ -100,11 +100,12 @@ class Session(MuxSession):
         transport.receive = self._receive
         transport.resumed = self._resumed
         try:
-            for payload in self._link.take():
+            for payload in self._link.take():  # said right after the login
                 self._receive(memoryview(payload))
         except GostError as error:
             self.fail(error)
-        super().start()
+        if self.alive:
+            super().start()
 
     def feed(self, data: Buffer) -> None:
         self.transport.feed(data)
