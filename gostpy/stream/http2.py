@@ -220,9 +220,9 @@ class Session(MuxSession):
 
     def number(self, stream: Stream) -> int:
         """The stream makes its request now. Raises ConnectionClosed."""
-        self._reserved -= 1
         if not self.alive or self._leaving or self._next > _MAX_ID:
             raise ConnectionClosed(str(self.error or "session takes no more streams"))
+        self._reserved -= 1
         stream_id = self._next
         self._next += 2
         self._streams[stream_id] = stream

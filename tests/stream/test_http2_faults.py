@@ -26,6 +26,7 @@ from gostpy.wire.http2 import (
     HEADERS,
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
+    MAX_FRAME_SIZE,
     MAX_WINDOW,
     NO_ERROR,
     PING,
@@ -385,6 +386,25 @@ def test_streams_that_make_no_request_are_given_back() -> None:
     assert session.stream_count == 2
     conn.close()
     assert session.stream_count == 1
+
+
+def test_a_request_that_comes_too_late() -> None:
+    session, peer, _, _ = asking()
+    conn = session.open()
+    peer.feed(goaway(1, NO_ERROR))
+    with pytest.raises(ConnectionClosed):
+        conn.endpoint.ask(CONNECT)
+    conn.close()
+    assert session.stream_count == 1
+
+
+def test_streams_are_opened_on_go_s_servers_at_a_pace() -> None:
+    session, *_ = asking([(MAX_FRAME_SIZE, 1 << 20), (MAX_CONCURRENT_STREAMS, 250)])
+    opening = [gevent.spawn(session.request, CONNECT) for _ in range(100)]
+    gevent.idle()
+    assert session.stream_count == 101
+    assert sum(each.ready() for each in opening) < 40
+    gevent.joinall(opening, timeout=5, raise_error=True)
 
 
 # -- broken rules --------------------------------------------------------------------------------
