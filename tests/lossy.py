@@ -29,6 +29,7 @@ class Lossy:
         delay: seconds that a datagram takes, each way.
         jitter: seconds more, at random: datagrams overtake each other.
         copies: part of the datagrams that arrive twice.
+        most: bytes of a datagram that passes, 0 = any.
         seed: of the choices.
 
     Attributes:
@@ -46,11 +47,13 @@ class Lossy:
         delay: float = 0.0,
         jitter: float = 0.0,
         copies: float = 0.0,
+        most: int = 0,
         seed: int = 1,
         keep: bool = False,
     ) -> None:
         self.target = target
         self.loss, self.delay, self.jitter, self.copies = loss, delay, jitter, copies
+        self.most = most
         self.dead = False
         self.passed = self.lost = 0
         self.keep = keep
@@ -107,7 +110,7 @@ class Lossy:
 
     def _pass(self, send: Any, data: bytes) -> None:
         for _ in range(2 if self._random.random() < self.copies else 1):
-            if self.dead or self._random.random() < self.loss:
+            if self.dead or 0 < self.most < len(data) or self._random.random() < self.loss:
                 self.lost += 1
                 continue
             self.passed += 1

@@ -132,6 +132,7 @@ class Quic:
     ) -> None:
         configuration = tls.current() if tls.server else tls.for_name(server_name)
         self.core = FastCore(configuration, settings.max_streams, self._wake, tls.prepare, **ids)
+        self.core.try_size = tls.datagram_size
         self.info = info
         self.meter: Any = None
         self.alive = True

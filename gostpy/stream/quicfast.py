@@ -18,7 +18,7 @@ from aioquic.quic.connection import (
     QuicReceiveContext,
 )
 from aioquic.quic.packet import QuicPacketType
-from aioquic.quic.packet_builder import QuicSentPacket
+from aioquic.quic.packet_builder import QuicDeliveryState, QuicSentPacket
 from aioquic.quic.recovery import MAX_ACK_RANGES
 from aioquic.quic.stream import StreamFinishedError
 from cryptography.exceptions import InvalidTag
@@ -33,6 +33,7 @@ _SHORTEST = 1 + _ID_SIZE + 4 + 16
 _TAG = 16
 _MOST_AT_ONCE = 64
 _LEAST_ROOM = 64
+_MOST_TRIES = 3
 _MOST_RANGES = 16
 
 _ACK_AFTER = 8
@@ -48,6 +49,7 @@ class FastCore(Core):
     """See the module's description.
 
     Attributes:
+        try_size: larger datagrams are tried once the handshake is confirmed, 0 = not.
         quiet: nothing but stream data came since the last packets were made: there is nothing to
             send unless somebody called ``wake``, and an acknowledgement when its time has come.
     """
@@ -61,6 +63,8 @@ class FastCore(Core):
         self._used_id = self.host_cid
         self._owed = 0  # packets that wait to be acknowledged
         self.quiet = False
+        self.try_size = 0
+        self._tries = 0
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -220,6 +224,22 @@ class FastCore(Core):
         """When what arrived must be acknowledged."""
         space = self._spaces.get(ONE_RTT)
         return space.ack_at if space is not None else None
+
+    def _probe_path(self, builder: Any, crypto: Any) -> None:
+        """Send a datagram of the size that is hoped for: PING and PADDING."""
+        size, self.try_size = self.try_size, 0
+        self._tries += 1
+        overhead = 3 + len(self._peer_cid.cid) + _TAG
+        self._put(builder, crypto, b"\x01" + bytes(size - overhead - 1), [(self._on_size, (size,))])
+
+    def _on_size(self, delivery: Any, size: int) -> None:
+        """What became of a large datagram: one that arrived sets the size of all others."""
+        if delivery is QuicDeliveryState.ACKED:
+            self._max_datagram_size = size
+            self._loss._pacer._max_datagram_size = size
+            self._loss._cc._max_datagram_size = size
+        elif self._tries < _MOST_TRIES:
+            self.try_size = size
 
     def _write_bulk(self, builder: Any, space: Any, crypto: Any, now: float) -> None:
         while self._active:

@@ -29,8 +29,11 @@ from gostpy.stream.tlscontext import Watched, known_names, system_roots
 
 __all__ = ["QuicFacts", "QuicTLS"]
 
+FIRST_SIZE = 1280
+"""Bytes of QUIC in the first datagrams, as gost sends them; larger ones are tried later."""
+
 DATAGRAM_SIZE = 1452
-"""Bytes of QUIC in one datagram: what an Ethernet frame takes over IPv6, and what gost sends."""
+"""Bytes of QUIC that an Ethernet frame takes over IPv6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class QuicTLS(Watched[QuicConfiguration]):
         alpn: protocols, the preferred one first.
         idle_timeout: seconds.
         datagrams: largest DATAGRAM frame that is accepted; 0 = none.
-        datagram_size: bytes of QUIC in one datagram.
+        datagram_size: bytes of QUIC in one datagram, if the path turns out to take them.
 
     Raises ConfigError: a file cannot be used.
     """
@@ -83,7 +86,7 @@ class QuicTLS(Watched[QuicConfiguration]):
         self.server = server
         self._idle_timeout = idle_timeout
         self._datagrams = datagrams
-        self._datagram_size = datagram_size
+        self.datagram_size = datagram_size
         self._protocols = list(alpn)
         self._roots: Any = None
         super().__init__(settings or TLSSettings(), alpn, log)
@@ -96,7 +99,7 @@ class QuicTLS(Watched[QuicConfiguration]):
             idle_timeout=self._idle_timeout,
             max_data=CONNECTION_WINDOW,
             max_stream_data=FIRST_WINDOW,
-            max_datagram_size=self._datagram_size,
+            max_datagram_size=min(FIRST_SIZE, self.datagram_size),
             max_datagram_frame_size=self._datagrams or None,
             verify_mode=ssl.CERT_NONE,  # see check
         )

@@ -51,6 +51,7 @@ class Writer(QuicConnection):  # type: ignore[misc]
         burst: bytes that may leave in one turn, 0 = whatever the network takes.
     """
 
+    try_size = 0
     _handshake_done_pending: bool
     _probe_pending: bool
 
@@ -68,6 +69,9 @@ class Writer(QuicConnection):  # type: ignore[misc]
         self._active[stream] = None
         self._wake()
 
+    def _probe_path(self, builder: Any, crypto: Any) -> None:
+        """Find out whether larger datagrams arrive."""
+
     def _write_bulk(self, builder: Any, space: Any, crypto: Any, now: float) -> None:
         """Write packets that are full of one stream's data; others follow."""
 
@@ -77,6 +81,8 @@ class Writer(QuicConnection):  # type: ignore[misc]
             return
         space = self._spaces[ONE_RTT]
         pacer = self._loss._pacer
+        if self.try_size and self._handshake_confirmed and network_path.is_validated:
+            self._probe_path(builder, crypto)
         while True:
             if self._active and self._handshake_confirmed and not self.burst:
                 if builder._packet is not None:

@@ -473,3 +473,22 @@ def test_changed_certificate_is_used(make: Any, authority: Authority) -> None:
             old.write(new.read())
     ends.carrier._tls._look_at = 0.0
     assert ends.connect().quic.info.tls.peer_subject == "CN=two.test"
+
+
+# -- sizes -----------------------------------------------------------------------------------------
+
+
+def test_larger_datagrams_are_tried(make: Any) -> None:
+    ends = make()
+    with Lossy(ends.address, keep=True) as relay:
+        session = ends.connect({}, relay.address)
+        assert talk(session, NOISE[:200_000]) == NOISE[:200_000]
+        assert max(map(len, relay.seen)) == 1452
+
+
+def test_path_that_takes_no_larger_datagrams(make: Any) -> None:
+    ends = make()
+    with Lossy(ends.address, keep=True, most=1300) as relay:
+        session = ends.connect({}, relay.address)
+        assert talk(session, NOISE[:300_000]) == NOISE[:300_000]
+        assert sum(len(data) > 1300 for data in relay.seen) <= 3
