@@ -102,8 +102,8 @@ class Flow:
         self, source: bytes, source_port: int, destination: bytes, destination_port: int
     ) -> None:
         self._ports = source_port, destination_port
-        self._base = int.from_bytes(source + destination, "big") + _PROTOCOL + _HEADER.size
-        self._base %= 0xFFFF
+        self._base = int.from_bytes(source + destination, "big") % 0xFFFF
+        self._base += _PROTOCOL + _HEADER.size + source_port + destination_port
         self._seq = self._ack = self._first = 0
         self.known = False
         self.used = True
@@ -136,11 +136,12 @@ class Flow:
 
     def datagram(self, data: bytes, flags: int = PSH | ACK) -> bytes:
         """The segment for the next datagram."""
-        seq, size = self._seq, len(data)
+        seq, ack, size = self._seq, self._ack, len(data)
         window = random.getrandbits(15) | 0x8000
-        head = (*self._ports, seq, self._ack, _NO_OPTIONS, flags, window)
-        total = self._base + size + int.from_bytes(_HEADER.pack(*head, 0, 0), "big")
-        total += int.from_bytes(data, "big") << (size % 2 * 8)
+        # small numbers only: adding to the datagram as a number would copy it each time
+        words = int.from_bytes(data, "big") % 0xFFFF << (size % 2 * 8)
+        total = self._base + size + seq + ack + (_NO_OPTIONS << 8 | flags) + window + words
         self._seq = (seq + size) % _MODULUS
         self.used = True
-        return _HEADER.pack(*head, -total % 0xFFFF, 0) + data
+        numbers = (seq, ack, _NO_OPTIONS, flags, window, -total % 0xFFFF, 0)
+        return _HEADER.pack(*self._ports, *numbers) + data
