@@ -34,6 +34,7 @@ from gostpy.net.packet import PacketConn
 from gostpy.net.routing import RouteEntry, RoutingTable
 from gostpy.net.sockopt import DEFAULT, SocketOptions, in_namespace
 from gostpy.net.timers import timeout
+from gostpy.wire.offload import HEADER
 from gostpy.wire.rtnetlink import add_address, read_answer, replace_route, set_link
 
 __all__ = [
@@ -45,9 +46,6 @@ __all__ = [
     "open_device",
     "system_routes",
 ]
-
-HEADER = 10
-"""Bytes of virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset."""
 
 PARTIAL = struct.pack("=BBHHHH", 1, 0, 0, 0, 20, 6), struct.pack("=BBHHHH", 1, 0, 0, 0, 40, 6)
 """Headers for UDP packets with unfinished checksums: IPv4, IPv6."""
@@ -166,8 +164,10 @@ class DeviceConn(PacketConn):
             self._io.start(self._readable)
 
     def start_frames(self, sink: FrameSink) -> None:
-        """Hand over packets in place from now on, large ones too. Raises OSError: no offload."""
-        fcntl.ioctl(self._file.fileno(), _TUNSETOFFLOAD, _OFFLOADS)
+        """Hand over packets in place from now on, large ones too, unless there is a meter: its
+        limits are made for packets of the usual size. Raises OSError: no offload."""
+        if self.meter is None:
+            fcntl.ioctl(self._file.fileno(), _TUNSETOFFLOAD, _OFFLOADS)
         self._frames = sink
         self.start(sink)
 

@@ -122,7 +122,8 @@ class Handler:
     def _run(self, device: DeviceConn, target: str) -> None:
         """Open the datagram side, and carry frames until it ends."""
         if not target:
-            packets = self._protect(listen_udp(str(device.info.local), self.context.sockets))
+            bound = listen_udp(str(device.info.local), self.context.sockets)
+            packets = self._protect(packets_of(bound))
             switch = Switch(device, packets)
             Link(device, packets, switch.inward, switch.outward).run()
             return
@@ -131,7 +132,7 @@ class Handler:
         dialed = packets_of(self.context.dial(self.context.request(device, "udp", "")))
         packets = self._protect(dialed)
 
-        def inward(frame: bytes, _: str) -> float:
+        def inward(frame: bytes) -> float:
             return packets.send_now(frame, address)
 
         def outward(frame: bytes, _: str) -> float:
@@ -159,7 +160,7 @@ class Switch:
         """MAC address -> ``host:port``."""
         return self._stations
 
-    def inward(self, frame: bytes, _: str) -> float:
+    def inward(self, frame: bytes) -> float:
         """From the device."""
         if len(frame) < _SMALLEST:
             return 0.0

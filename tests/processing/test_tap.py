@@ -217,6 +217,6 @@ def test_no_datagram_raises(data: bytes) -> None:
     packets = dial_udp("")
     switch = tap.Switch(device.conn, packets)
     switch.outward(data, "127.0.0.1:9")
-    switch.inward(data, "")
+    switch.inward(data)
     for one in (device.conn, packets, device.kernel):
         one.close()

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from gostpy.errors import ProtocolError
 from gostpy.interfaces import Request
+from gostpy.net.conn import ConnInfo
 from gostpy.net.packet import PacketConn, dial_udp
+from gostpy.net.wrapped import WrappedPackets
 from gostpy.processing.tun import Handler, HandlerOptions, client, server
 from gostpy.wire.tun import Registration
 from tests.processing.playeddevice import PlayedDevice, eventually, udp_socket
@@ -80,8 +82,8 @@ def serving(device: PlayedDevice, monkeypatch: pytest.MonkeyPatch, **more: Any) 
 
     monkeypatch.setattr(server.Server, "__init__", keep)
     with device.served(Handler, options, router=Router(), **more):
-        eventually(lambda: made and made[0]._packets)
-        yield made[0], made[0]._packets.info.local[1]
+        eventually(lambda: made and made[0]._link)
+        yield made[0], made[0]._link.packets.info.local[1]
 
 
 def test_registration_and_data_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,6 +290,7 @@ def test_dials_again_after_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gostpy.processing.tun.DELAY", 0.01)
     device, far = PlayedDevice("10.0.0.2/24"), udp_socket()
     with client_of(far, device, HandlerOptions()) as router:
+        router.answer = lambda: WrappedPackets(dial_udp(router.requests[-1].address), ConnInfo())
         far.recv(2000)
         router.conns[0].close()
         far.recv(2000)

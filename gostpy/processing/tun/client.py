@@ -91,15 +91,15 @@ class Client:
 
         return timers.after(ttl, again)
 
-    def _inward(self, packet: bytes, _: str) -> float:
+    def _inward(self, packets: list[bytes]) -> float:
         """From the device; the system makes no packets that are wrong."""
         link = self._link
-        return link.packets.send_now(packet) if link is not None else 0.0
+        return link.send(packets) if link is not None else 0.0
 
     def _outward(self, data: bytes, _: str) -> float:
         """From the server."""
         if is_acknowledgement(data):
             self._heard = timers.now()
-        elif addresses(data) is not None:
-            return self._device.send_now(data)
+        elif addresses(data) is not None and self._link is not None:
+            return self._link.deliver(data)
         return 0.0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import _socket
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from gevent import get_hub
 from gevent.event import Event
 
 from gostpy.errors import GostError
@@ -15,7 +14,9 @@ from gostpy.net.conn import Conn
 from gostpy.net.device import DeviceConn
 from gostpy.net.metered import rounded
 from gostpy.net.packet import PacketConn, StreamPackets, UDPSocket
+from gostpy.net.segments import SegmentSocket
 from gostpy.processing.udprelay import hubbed
+from gostpy.wire.offload import Coalescer, split
 
 __all__ = ["DELAY", "DeviceLost", "Link", "Peers", "Sink", "packets_of", "rest"]
 
@@ -25,8 +26,6 @@ DELAY = 1.0
 
 _MOST_VERDICTS = 4096
 _VERDICT_AGE = 1.0
-_BUFFER = 4 << 20
-_FORCED = ((_socket.SO_SNDBUF, 32), (_socket.SO_RCVBUF, 33))  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
 
 
 class DeviceLost(Exception):
@@ -41,7 +40,7 @@ class Sink:
     def __init__(
         self,
         source: PacketConn,
-        take: Callable[[bytes, str], float],
+        take: Callable[[Any, str], float],
         ended: Callable[[BaseException | None], Any],
     ) -> None:
         self.source = source
@@ -63,6 +62,17 @@ class Sink:
 
     def ended(self, error: BaseException | None) -> None:
         self._ended(error)
+
+
+class FrameSink(Sink):
+    """The sink of a device, whose packets may be large."""
+
+    __slots__ = ()
+
+    def frame(self, frame: memoryview) -> None:
+        found: Any = split(frame)
+        if found:
+            self.datagram(found, "")
 
 
 class Peers:
@@ -98,7 +108,8 @@ class Link:
     """A device and what its packets travel over, until one of them ends.
 
     Args:
-        inward: a packet of the device.
+        inward: packets of the device: one, or several of one connection, equally long but the last
+            (TUN); a frame (TAP).
         outward: a datagram of the other side, with its sender.
     """
 
@@ -106,7 +117,7 @@ class Link:
         self,
         device: DeviceConn,
         packets: PacketConn,
-        inward: Callable[[bytes, str], float],
+        inward: Callable[[Any], float],
         outward: Callable[[bytes, str], float],
     ) -> None:
         self.device = device
@@ -114,10 +125,11 @@ class Link:
         self._over = Event()
         self._error: BaseException | None = None
         self._device_lost = False
-        self._sinks = (
-            Sink(device, inward, self._device_ended),
-            Sink(packets, outward, self.end),
-        )
+        self._inner = FrameSink(device, lambda found, _: inward(found), self._device_ended)
+        self._outer = Sink(packets, outward, self.end)
+        self._coalescer = Coalescer()
+        self._flushing = False
+        self._together = not device.settings.tap and device.meter is None
 
     def run(self) -> None:
         """Returns when the packets have ended, or raises their error.
@@ -125,11 +137,12 @@ class Link:
         Raises DeviceLost: the device has ended.
         """
         device, packets = self.device, self.packets
-        if isinstance(packets, UDPSocket):
-            _make_room(packets.sock)
         try:
-            packets.start(self._sinks[1])
-            device.start(self._sinks[0])
+            packets.start(self._outer)
+            if device.settings.tap:
+                device.start(self._inner)
+            else:
+                device.start_frames(self._inner)
             device.resume()
             if not (device.closed or packets.closed):
                 self._over.wait()
@@ -140,6 +153,41 @@ class Link:
             raise DeviceLost from self._error
         if self._error is not None:
             raise self._error
+
+    def send(self, packets: list[bytes], address: str = "") -> float:
+        """To the other side."""
+        conn = self.packets
+        if isinstance(conn, SegmentSocket):
+            return conn.send_segments(packets, address)
+        delay = 0.0
+        for packet in packets:
+            delay = max(delay, conn.send_now(packet, address))
+        return delay
+
+    def deliver(self, packet: bytes) -> float:
+        """To the device, together with what follows in this turn of the loop and fits it."""
+        if not self._together:
+            return self.device.send_now(packet)
+        if self._coalescer.add(packet):
+            if not self._flushing:
+                self._flushing = True
+                get_hub().loop.run_callback(self._flush)
+            return 0.0
+        if self._flushing:
+            self._write()
+            if self._coalescer.add(packet):
+                return 0.0
+        return self.device.send_now(packet)
+
+    def _write(self) -> None:
+        frame = self._coalescer.take()
+        if frame:
+            self.device.write(frame)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if not self.device.closed:
+            self._write()
 
     def end(self, error: BaseException | None) -> None:
         """On the hub."""
@@ -153,18 +201,10 @@ class Link:
 
 
 def packets_of(conn: Conn | PacketConn) -> PacketConn:
-    """What was dialed, as datagrams that work on the hub."""
+    """What was dialed or bound, as datagrams that work on the hub, several at a time if it can."""
+    if type(conn) is UDPSocket:
+        return SegmentSocket(conn)
     return hubbed(StreamPackets(conn) if isinstance(conn, Conn) else conn)
-
-
-def _make_room(sock: _socket.socket) -> None:
-    """Let bursts of a whole tunnel wait in the socket's buffers: a packet lost there is lost."""
-    for usual, forced in _FORCED:
-        try:
-            sock.setsockopt(_socket.SOL_SOCKET, forced, _BUFFER)
-        except OSError:  # without the capability, as far as the system lets us
-            with contextlib.suppress(OSError):
-                sock.setsockopt(_socket.SOL_SOCKET, usual, _BUFFER)
 
 
 def rest(device: DeviceConn, seconds: float) -> None:

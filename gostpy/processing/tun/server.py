@@ -16,10 +16,10 @@ from typing import Any, Protocol
 from gostpy.addresses import ip_text
 from gostpy.errors import GostError, ProtocolError
 from gostpy.net.device import DeviceConn
-from gostpy.net.packet import UDPSocket, listen_udp
+from gostpy.net.packet import listen_udp
 from gostpy.net.tasks import start_task
 from gostpy.processing.context import HandlerContext
-from gostpy.processing.tun.link import Link, Peers
+from gostpy.processing.tun.link import Link, Peers, packets_of
 from gostpy.wire.ip import addresses
 from gostpy.wire.tun import Registration, acknowledgement, is_registration
 
@@ -45,7 +45,7 @@ class Server:
         self._own = {address.ip.packed for address in device.settings.addresses}
         self._clients: dict[bytes, str] = {}
         self._gateway_of: Any = None
-        self._packets: UDPSocket | None = None
+        self._link: Link | None = None
         self._checks = 0
         self._peers = Peers(device)
         # gost: anybody may send anything as soon as the socket is open
@@ -62,9 +62,10 @@ class Server:
         Raises OSError, GostError, DeviceLost.
         """
         device = self._device
-        self._packets = listen_udp(str(device.info.local), self._context.sockets)
-        self._context.log.debug(f"{device.name} at {self._packets.info.local[:2]}")
-        Link(device, self._packets, self._inward, self._outward).run()
+        packets = packets_of(listen_udp(str(device.info.local), self._context.sockets))
+        self._context.log.debug(f"{device.name} at {packets.info.local[:2]}")
+        self._link = Link(device, packets, self._inward, self._outward)
+        self._link.run()
 
     # -- routes --------------------------------------------------------------------------------
 
@@ -79,16 +80,13 @@ class Server:
         gateway = table.gateway(target) if table is not None else b""
         return clients.get(gateway) if gateway else None
 
-    def _inward(self, packet: bytes, _: str) -> float:
-        """From the device."""
-        found = addresses(packet)
-        if found is None:
+    def _inward(self, packets: list[bytes]) -> float:
+        """From the device; all of them have the same addresses."""
+        found = addresses(packets[0])
+        client = self._client_for(found[1]) if found is not None else None
+        if client is None or self._link is None:
             return 0.0
-        client = self._client_for(found[1])
-        packets = self._packets
-        if client is None or packets is None:
-            return 0.0
-        return packets.send_now(packet, client)
+        return self._link.send(packets, client)
 
     def _outward(self, data: bytes, sender: str) -> float:
         """From the socket."""
@@ -101,14 +99,14 @@ class Server:
         if found is None:
             return 0.0
         source, target = found
+        link = self._link
         if self._closed and self._client_for(source) != sender:
             return 0.0
         if not (self._options.p2p or target in self._own):
             client = self._client_for(target)
             if client is not None:
-                assert self._packets is not None
-                return self._packets.send_now(data, client)
-        return self._device.send_now(data)
+                return link.packets.send_now(data, client) if link is not None else 0.0
+        return link.deliver(data) if link is not None else 0.0
 
     # -- registration --------------------------------------------------------------------------
 
@@ -144,11 +142,11 @@ class Server:
             self._checks -= 1
 
     def _learn(self, registration: Registration, sender: str) -> None:
-        clients, packets = self._clients, self._packets
-        if packets is None or packets.closed:
+        clients, link = self._clients, self._link
+        if link is None or link.packets.closed:
             return
         try:
-            packets.send_now(acknowledgement(sender.rpartition(":")[0].strip("[]")), sender)
+            link.packets.send_now(acknowledgement(sender.rpartition(":")[0].strip("[]")), sender)
         except (GostError, OSError) as error:
             self._context.log.warn(f"registration of {sender}: {error}")
             return
