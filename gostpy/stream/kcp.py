@@ -35,6 +35,9 @@ __all__ = ["KCPEndpoint", "SealedPackets", "Session", "Shards", "may_begin", "ra
 
 _MOST_UNSENT = 65536
 _FEW_UNSENT = 32768
+_ACK_DELAY = 0.001
+"""Seconds that a few acknowledgements may wait for data to ride with."""
+
 _REFUSED = 4
 """Answers in a row that nobody listens there, until it is believed."""
 
@@ -129,6 +132,7 @@ class KCPEndpoint(StreamEndpoint):
     """
 
     __slots__ = (
+        "_acking",
         "_core",
         "_decoder",
         "_encoder",
@@ -152,6 +156,7 @@ class KCPEndpoint(StreamEndpoint):
         self._encoder = Encoder(shards.data, shards.parity) if shards else None
         self._decoder: Decoder | None = None
         self._timer: timers.Entry | None = None
+        self._acking: timers.Entry | None = None
         self._ending: timers.Entry | None = None
         self._soon = False
         self._resting = False
@@ -225,7 +230,15 @@ class KCPEndpoint(StreamEndpoint):
         core.keep(self.waiting)
         if core.received:  # there was room for what had come early
             self._later()
-        self._work()
+        if core.urgent or self._ending is not None:
+            self._work()
+        elif core.owes and self._acking is None:
+            self._acking = timers.after(_ACK_DELAY, self._work_now)
+
+    def _work_now(self) -> None:
+        self._acking = None
+        if not self.packets.closed:
+            self._work()
 
     def _later(self) -> None:
         if not self._soon and not self.packets.closed:
@@ -250,6 +263,9 @@ class KCPEndpoint(StreamEndpoint):
         """Send what can leave now."""
         core = self._core
         assert core is not None
+        if self._acking is not None:
+            self._acking.cancel()
+            self._acking = None
         if not self._resting:
             self._transmit(core.flush(_now()))
 
@@ -319,10 +335,10 @@ class KCPEndpoint(StreamEndpoint):
         self.packets.close()
 
     def _stop(self) -> None:
-        for entry in (self._timer, self._ending):
+        for entry in (self._timer, self._acking, self._ending):
             if entry is not None:
                 entry.cancel()
-        self._timer = self._ending = None
+        self._timer = self._acking = self._ending = None
 
 
 class Session(smux.Session):

@@ -4,7 +4,7 @@ Wire      CONV(4) | CMD(1) | FRG(1) | WND(2) | TS(4) | SN(4) | UNA(4) | LEN(4) |
           81 push, 82 acknowledge SN, 83 ask for WND, 84 tell WND; every segment says UNA: all
           before it has arrived. A packet holds one segment or more.
 Source    skywind3000/kcp protocol.txt; xtaci/kcp-go 5.6.5 for when things are sent
-Differs   Acknowledgements leave with the burst of datagrams that they answer, not at the next tick.
+Differs   Acknowledgements need not wait for the next tick: see ``urgent``.
           A side slows down once for what was lost of one window, not for each segment again, and
           not for what one or two others have overtaken.
           Several of them in one packet are looked at together, so that one packet costs one pass.
@@ -36,6 +36,7 @@ _RTO_FIRST, _RTO_MOST = 200, 60000
 _RTO_LEAST, _RTO_LEAST_NODELAY = 100, 30
 _SLOW_START = 2
 _SKIPS = 3
+_MANY_ACKS = 4
 _ASK_FIRST, _ASK_MOST = 7000, 120000
 
 
@@ -162,6 +163,18 @@ class Core:
     def idle(self) -> bool:
         """There is nothing to send, to send again or to ask for."""
         return not (self._flight or self._out or self._acks or self._tell)
+
+    @property
+    def owes(self) -> bool:
+        """There are acknowledgements to send."""
+        return bool(self._acks)
+
+    @property
+    def urgent(self) -> bool:
+        """``flush`` should not wait: not only a few acknowledgements are to be sent."""
+        return bool(
+            self._out or self._skipped or self._early or self._tell or len(self._acks) >= _MANY_ACKS
+        )
 
     def send(self, data: Buffer) -> None:
         """Queue bytes of the stream; they leave by ``flush``."""

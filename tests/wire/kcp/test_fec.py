@@ -126,7 +126,7 @@ def test_kinds(packet: bytes, kind: int) -> None:
         max_size=120,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_forged_packets_keep_memory_bounded(made: list) -> None:
     decoder = Decoder(3, 2)
     for number, kind, shard in made:

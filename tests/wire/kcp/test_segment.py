@@ -108,6 +108,13 @@ def test_five_percent_lost_at_100_ms(chosen: Settings, most: int) -> None:
     assert left.packets < 1.6 * len(BLOB) / left.core.slice + 20
 
 
+def test_three_mebibytes_without_options_take_less_than_a_minute() -> None:
+    data = random.Random(4).randbytes(3 << 20)
+    _, right, elapsed = carry(data, Settings(), shards=(10, 3), loss=0.05, delay=50, jitter=5)
+    assert right.got == data
+    assert elapsed < 60_000
+
+
 def test_window_of_the_peer_is_not_overrun() -> None:
     core = Core(1, Settings(send_window=100, congestion=False))
     core.send(BLOB)
@@ -246,7 +253,7 @@ def test_what_was_not_sent_is_not_acknowledged() -> None:
         max_size=40,
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_forged_segments_keep_memory_bounded(made: list) -> None:
     core = Core(1, Settings(receive_window=8))
     core.send(bytes(20_000))
