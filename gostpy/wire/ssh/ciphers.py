@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import struct
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +33,7 @@ MAX_PACKET = 256 * 1024
 
 _PADDING = os.urandom(256)
 _TAG = 16
+_LENGTH = struct.Struct(">I").unpack_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,8 @@ class Opener(Protocol):
 
     head: int
 
-    def size(self, number: int, head: Buffer) -> int:
-        """Bytes of the whole packet; once per packet. Raises ProtocolError."""
+    def size(self, number: int, data: Buffer, at: int) -> int:
+        """Bytes of the whole packet that begins there; once per packet. Raises ProtocolError."""
         ...
 
     def open(self, number: int, packet: memoryview) -> memoryview:
@@ -149,9 +151,8 @@ class PlainOpener:
 
     head = 4
 
-    def size(self, number: int, head: Buffer) -> int:
-        length = int.from_bytes(head[:4], "big")
-        return _checked(length + 4, 8, 16)
+    def size(self, number: int, data: Buffer, at: int) -> int:
+        return _checked(_LENGTH(data, at)[0] + 4, 8, 16)
 
     def open(self, number: int, packet: memoryview) -> memoryview:
         return _payload(bytes(packet[4:]))
@@ -183,8 +184,11 @@ class _GcmOpener:
         self._fixed = iv[:4]
         self._counter = int.from_bytes(iv[4:], "big")
 
-    def size(self, number: int, head: Buffer) -> int:
-        return 20 + _checked(int.from_bytes(head[:4], "big"), 16)
+    def size(self, number: int, data: Buffer, at: int) -> int:
+        length: int = _LENGTH(data, at)[0]
+        if length & 15 or not 16 <= length <= MAX_PACKET:
+            raise ProtocolError(f"SSH packet of {length} bytes")
+        return 20 + length
 
     def open(self, number: int, packet: memoryview) -> memoryview:
         counter = self._counter
@@ -209,8 +213,9 @@ class _Chacha:
         start = block.to_bytes(8, "little") + number.to_bytes(8, "big")
         return Cipher(algorithms.ChaCha20(key, start), None)
 
-    def _length(self, number: int, data: Buffer) -> bytes:
-        return self._stream(self._head, number, 0).encryptor().update(bytes(data[:4]))
+    def _length(self, number: int, length: Buffer) -> bytes:
+        """Seals and opens."""
+        return self._stream(self._head, number, 0).encryptor().update(bytes(length))
 
     def _tag_key(self, number: int) -> bytes:
         return self._stream(self._main, number, 0).encryptor().update(bytes(32))
@@ -227,8 +232,8 @@ class _ChachaSealer(_Chacha):
 
 
 class _ChachaOpener(_Chacha):
-    def size(self, number: int, head: Buffer) -> int:
-        length = int.from_bytes(self._length(number, head), "big")
+    def size(self, number: int, data: Buffer, at: int) -> int:
+        length = int.from_bytes(self._length(number, data[at : at + 4]), "big")
         return 20 + _checked(length, 8)
 
     def open(self, number: int, packet: memoryview) -> memoryview:
@@ -268,12 +273,11 @@ class _CtrOpener(_Ctr):
         super().__init__(key, iv, mac_key, mac)
         self._first = b""
 
-    def size(self, number: int, head: Buffer) -> int:
+    def size(self, number: int, data: Buffer, at: int) -> int:
         if self._etm:
-            return 4 + _checked(int.from_bytes(head[:4], "big"), 16) + self._size
-        self._first = self._update(head[:16])
-        length = int.from_bytes(self._first[:4], "big")
-        return _checked(length + 4, 16, 16) + self._size
+            return 4 + _checked(_LENGTH(data, at)[0], 16) + self._size
+        self._first = self._update(data[at : at + 16])
+        return _checked(_LENGTH(self._first)[0] + 4, 16, 16) + self._size
 
     def open(self, number: int, packet: memoryview) -> memoryview:
         body, mac = packet[: -self._size], packet[-self._size :]

@@ -179,7 +179,7 @@ class Transport:
             part, opener = self._part, self._opener
             if not part:
                 if size - at >= opener.head:
-                    total = opener.size(self._taken, view[at : at + opener.head])
+                    total = opener.size(self._taken, view, at)
                     if total <= size - at:
                         self._packet(view[at : at + total])
                         at += total
@@ -194,7 +194,7 @@ class Transport:
             if len(piece) < wanted:
                 return
             if not self._total:
-                self._total = opener.size(self._taken, part)
+                self._total = opener.size(self._taken, part, 0)
             if self._total == len(part):
                 self._part, self._total = bytearray(), 0
                 self._packet(memoryview(part))
