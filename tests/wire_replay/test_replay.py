@@ -51,7 +51,7 @@ def test_every_protocol_and_channel_is_there() -> None:
     for scheme in ("auto", "forward+tcp", "tcp", "udp", "rtcp", "rudp"):
         assert f"{scheme}://" in said, scheme
     assert "network: unix" in said
-    for channel in ("tcp", "tls", "ws", "wss", "mtcp", "mtls", "mws", "mwss"):
+    for channel in ("tcp", "tls", "ws", "wss", "mtcp", "mtls", "mws", "mwss", "h2", "h2c"):
         assert f"relay+{channel}://" in said, channel
 
 
