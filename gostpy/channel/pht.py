@@ -100,10 +100,12 @@ class Mux:
         requests: Requests
         if _is_http2(first):
             from gostpy.stream import phthttp2
+            from gostpy.stream.http2 import Config
             from gostpy.stream.http2 import Session as Http2
 
+            http2 = Http2(first, True, None, Config(paced=False))
             named = [(name.lower(), value) for name, value in headers]
-            requests = phthttp2.Requests(Http2(first, True), host, named, session.lost)
+            requests = phthttp2.Requests(http2, host, named, session.lost)
         else:
             requests = phthttp1client.Requests(establish, first, host, headers, session.lost)
         session.begin(requests)

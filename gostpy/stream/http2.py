@@ -88,12 +88,15 @@ class Config:
         window: bytes that all streams together may have.
         frame_size: largest payload that we take.
         max_streams: streams that the peer may have open.
+        paced: open streams at a pace that gost's accept queue bears. Without it ``request`` waits
+            for nothing while the session is not ``exhausted``.
     """
 
     stream_window: int = 2 << 20
     window: int = 8 << 20
     frame_size: int = 65536
     max_streams: int = 250
+    paced: bool = True
 
 
 class Session(MuxSession):
@@ -205,7 +208,7 @@ class Session(MuxSession):
             raise ConnectionClosed(str(self.error or "session takes no more streams"))
         self._reserved += 1
         try:
-            while self._recent >= _BURST and self.frame_limit == _GO_FRAME_SIZE:
+            while self._must_pace():
                 sleep(_BURST_TIME)
         except BaseException:
             self.unreserve()
@@ -214,6 +217,10 @@ class Session(MuxSession):
             timers.after(_BURST_TIME, self._calm_down)
         self._recent += 1
         return Stream(self)
+
+    def _must_pace(self) -> bool:
+        many = self._recent >= _BURST and self.config.paced
+        return many and self.frame_limit == _GO_FRAME_SIZE
 
     def _calm_down(self) -> None:
         self._recent = 0

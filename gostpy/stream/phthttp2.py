@@ -124,7 +124,8 @@ class Requests:
     """Requests on one session; see :class:`gostpy.stream.phtclient.Requests`.
 
     Args:
-        session: a client's, which is started here.
+        session: a client's, which is started here; ``request`` of it may wait only while it is
+            ``exhausted``.
         authority: of the requests.
         headers: further ones, names in lower case.
         lost: told why the session has ended.
