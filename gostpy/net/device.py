@@ -119,6 +119,7 @@ class DeviceConn(PacketConn):
         self._header = 0 if settings.tap else HEADER
         self._io = get_hub().loop.io(file.fileno(), READ)
         self._frames: FrameSink | None = None
+        self._burst = _BURST
         self._queue: deque[bytes] = deque()
         self._reader: Any = None
         self._hold = 0
@@ -163,12 +164,19 @@ class DeviceConn(PacketConn):
         if not self.closed and not self._hold:
             self._io.start(self._readable)
 
-    def start_frames(self, sink: FrameSink) -> None:
+    def start_frames(self, sink: FrameSink, burst: int = _BURST) -> None:
         """Hand over packets in place from now on, large ones too, unless there is a meter: its
-        limits are made for packets of the usual size. Raises OSError: no offload."""
+        limits are made for packets of the usual size.
+
+        Args:
+            burst: packets before others get their turn.
+
+        Raises OSError: no offload.
+        """
         if self.meter is None:
             fcntl.ioctl(self._file.fileno(), _TUNSETOFFLOAD, _OFFLOADS)
         self._frames = sink
+        self._burst = burst
         self.start(sink)
 
     def pause(self) -> None:
@@ -187,7 +195,7 @@ class DeviceConn(PacketConn):
     def _readable(self) -> None:
         try:
             read, head, meter = self._file.readinto, self._header, self.meter
-            for _ in range(_BURST):
+            for _ in range(self._burst):
                 size = read(_buffer)
                 if size is None:
                     return

@@ -20,7 +20,7 @@ __all__ = ["SegmentSocket"]
 
 _SOL_UDP, _SEGMENT, _GRO = 17, 103, 104
 _MOST_BYTES = 65000
-_BURST = 16
+_BURST = 8
 _ANCILLARY = 64
 _BUFFER = 4 << 20
 _FORCED = ((_socket.SO_SNDBUF, 32), (_socket.SO_RCVBUF, 33))  # SO_SNDBUFFORCE, SO_RCVBUFFORCE

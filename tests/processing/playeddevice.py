@@ -22,7 +22,7 @@ __all__ = ["PlayedDevice", "eventually", "udp_socket"]
 class _Device(DeviceConn):
     """Its offload needs no system call."""
 
-    def start_frames(self, sink: Any) -> None:
+    def start_frames(self, sink: Any, burst: int = 64) -> None:
         self._frames = sink
         self.start(sink)
 

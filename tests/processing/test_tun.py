@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import tracemalloc
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -206,6 +207,23 @@ def test_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             peer.registered(bytes([10, 1, 0, number]))
         assert len(made.clients) == 10
         assert bytes([10, 1, 0, 49]) in made.clients
+
+
+def test_a_flood_of_registrations_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = PlayedDevice("10.0.0.1/24")
+    with serving(device, monkeypatch) as (made, port):
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(270):
+            found = [
+                bytes([253, 1]) + bytes(10) + bytes(divmod(number, 250)) + bytes([0, n])
+                for n in range(256)
+            ]
+            made._outward(Registration(b"", tuple(found)).encode(), f"127.0.0.1:{port}")
+        taken = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        assert len(made.clients) == server.MOST_ADDRESSES
+        assert taken < 16 << 20
 
 
 def test_a_broken_auther_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -262,6 +262,20 @@ def test_multicast_groups() -> None:
         assert len(router.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("net", "text"),
+    [("10.199.0.1/24", "no TCP over IPv4"), ("127.0.0.1/32", "no TCP: net")],
+    ids=["not ours", "alone"],
+)
+def test_without_tcp(net: str, text: str) -> None:
+    """The rest works, and somebody is told."""
+    device = PlayedDevice(net)
+    with device.served(Handler, HandlerOptions(), router=Router()):
+        device.says(packet(A4, B4, 1, b"\x08\0\0\0abcd"))
+        assert device.hears()[20] == 0
+        assert any(text in said for level, said in device.log.messages if level == "warn")
+
+
 @pytest.mark.parametrize("text", ["10.0.0.1", "x", "239.0.0.1,fd00::1"])
 def test_groups_are_multicast_addresses(text: str) -> None:
     context = HandlerContext("test", SilentLog(), Router())
@@ -454,7 +468,7 @@ def test_buffers(moderate: bool) -> None:
 @given(st.sampled_from([b"", b"\x45", b"\x60", b"\x46"]), st.binary(max_size=150), st.data())
 def test_no_packet_raises(first: bytes, rest: bytes, draw: st.DataObject) -> None:
     device = PlayedDevice("10.0.0.1/24")
-    stack = Stack(device.conn, frozenset(), lambda _: None, lambda _: None, lambda _: None)
+    stack = Stack(device.conn, frozenset(), *[lambda _: None] * 4)
     stack.translators = {
         4: Translator(A4, N4, 7777, HEADER),
         6: Translator(A6, N6, 7777, HEADER),

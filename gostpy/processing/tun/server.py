@@ -153,7 +153,7 @@ class Server:
         keys = (_ANYBODY,) if self._options.p2p else registration.addresses
         for key in keys:
             before = clients.pop(key, "")  # the latest is at the end
-            if before != sender:
+            if before != sender and self._context.log.debug_on:
                 name = ip_text(key) if key else "peer"
                 self._context.log.debug(f"route {name} -> {sender}", old=before)
             while len(clients) >= MOST_ADDRESSES:

@@ -63,12 +63,10 @@ class Handler:
             lambda client: start_task(self._guarded, self._serve_tcp, client),
             lambda flow: start_task(self._guarded, self._serve_udp, flow),
             ended,
+            self.context.log.warn,
         )
         try:
             stack.start(self._tune)
-            for version in (4, 6):
-                if version not in stack.translators:
-                    self.context.log.debug(f"{conn.name}: no TCP over IPv{version}, see net")
             over.wait()
         finally:
             stack.close()

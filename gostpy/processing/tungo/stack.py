@@ -59,6 +59,7 @@ class Stack:
         groups: packed multicast addresses whose datagrams are taken.
         tcp, udp: get the conns of clients.
         ended: told when the device is gone.
+        warn: told what does not work.
     """
 
     def __init__(
@@ -68,18 +69,20 @@ class Stack:
         tcp: Callable[[Conn], Any],
         udp: Callable[[UDPFlow], Any],
         ended: Callable[[BaseException | None], Any],
+        warn: Callable[[str], Any],
     ) -> None:
         self._device = device
         self._groups = groups
         self._tcp = tcp
         self._ended = ended
+        self._warn = warn
         self._reassembly = Reassembly()
         self.flows = Flows(self._write_partial, udp)
         self.translators: dict[int, Translator] = {}
         self._acceptors: list[Acceptor] = []
 
     def start(self, tune: Callable[[Any], None]) -> None:
-        """Take packets from now on.
+        """Take packets from now on; a family that cannot have TCP is told of and left out.
 
         Args:
             tune: sets options of the listening sockets, which conns inherit.
@@ -88,8 +91,14 @@ class Stack:
         """
         for version in (4, 6):
             pair = neighbour_of(self._device.settings.addresses, version)
-            if pair is not None:
+            if pair is None:
+                continue
+            try:
                 self._listen(version, *pair, tune)
+            except OSError as error:  # a system without IPv6
+                self._warn(f"no TCP over IPv{version}: {error.strerror}")
+        if not self.translators:
+            self._warn("no TCP: net has no address with another one free in its network")
         self._device.start_frames(self)
 
     def _listen(
