@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from gostpy.errors import AuthFailed, HandshakeFailed, ProtocolError
 from gostpy.stream.ssh.link import Link
@@ -143,12 +144,13 @@ def _attempts(link: Link, identity: Identity) -> Iterator[tuple[str, Callable[[]
     """(method, what makes its request), in order."""
     user = identity.user
     if identity.password:
-        yield "password", lambda: _request(user, "password", b"\0" + string(identity.password))
+        fields = b"\0" + string(identity.password)
+        yield "password", partial(_request, user, "password", fields)
     for signer in identity.signers() if identity.signers is not None else ():
         accepted = link.transport.server_algorithms
         for algorithm in signer.algorithms:
             if not accepted or algorithm in accepted:
-                yield "publickey", lambda s=signer, a=algorithm: _signed(link, user, s, a)  # type: ignore[misc]
+                yield "publickey", partial(_signed, link, user, signer, algorithm)
                 break
 
 
