@@ -25,6 +25,7 @@ extras["test"] = [
     "mypy>=1.10",
     "pytest>=8",
     "pytest-timeout>=2",
+    "qh3>=2",
     "ruff>=0.6",
 ]
 
