@@ -9,7 +9,7 @@ import pytest
 from gostpy.channel import device
 from tests.engine.running import Running, Stage
 from tests.netns.lab import Lab, Machine, eventually
-from tests.netns.traffic import bulk, datagrams, many, pings, wait_for_ping
+from tests.netns.traffic import bulk, datagrams, half_close, many, pings, wait_for_ping
 
 SERVICE = """
 - name: {name}
@@ -177,6 +177,7 @@ def test_tungo(stage: Stage, lab: Lab, chain: bool) -> None:
     for host in ("10.99.0.1", "fd99::1"):
         bulk(lab, lab.near, lab.far, host)
         many(lab, lab.near, lab.far, host)
+        half_close(lab, lab.near, lab.far, host)
         datagrams(lab, lab.near, lab.far, host, (1, 50, 1300, 8000))
     datagrams(lab, lab.near, lab.far, "10.99.0.1", (60000,))
 

@@ -9,7 +9,7 @@ import gevent
 
 from tests.netns.lab import Lab, Machine, eventually
 
-__all__ = ["bulk", "datagrams", "many", "pings", "wait_for_ping"]
+__all__ = ["bulk", "datagrams", "half_close", "many", "pings", "wait_for_ping"]
 
 BULK = hashlib.shake_128(b"tunnel").digest(1 << 20)
 
@@ -40,6 +40,17 @@ def _exchange(sock: socket.socket, data: bytes) -> None:
         found += piece
     sending.get(timeout=5)
     assert found == data
+
+
+def half_close(lab: Lab, client: Machine, server: Machine, host: str) -> None:
+    """The server answers after the client's end."""
+    with client.dial(host, lab.echo(server, host)) as sock:
+        sock.sendall(b"the end")
+        sock.shutdown(socket.SHUT_WR)
+        found = b""
+        while piece := sock.recv(100):
+            found += piece
+        assert found == b"the end"
 
 
 def many(lab: Lab, client: Machine, server: Machine, host: str, count: int = 50) -> None:
