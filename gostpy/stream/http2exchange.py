@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gostpy.errors import Unsupported
 from gostpy.interfaces import ExchangeRequest
 from gostpy.net.conn import Conn
 from gostpy.stream.http2 import Stream
@@ -59,6 +60,12 @@ class StreamExchange:
         self.answered = True
         self.conn.meter = self.meter
         return self.conn
+
+    def _no_stream(self, *arguments: Any, **options: Any) -> Any:
+        """A handler wants bytes. Raises Unsupported."""
+        raise Unsupported("this protocol needs a byte stream, and its channel carries requests")
+
+    recv = read_exact = peek = push = sendall = settimeout = _no_stream
 
     def close(self, now: bool = False) -> None:
         if not self.answered and not self.conn.closed and self._stream.reason is None:

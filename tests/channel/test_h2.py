@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from gostpy.channel import h2, h2tls, http2
-from gostpy.errors import ConfigError, HandshakeFailed, ProtocolError
+from gostpy.errors import ConfigError, HandshakeFailed, ProtocolError, Unsupported
 from gostpy.interfaces import Context
 from gostpy.net.conn import Conn
 from gostpy.options import parse
@@ -309,3 +309,15 @@ def test_a_request_without_tls_is_told_so() -> None:
     with pytest.raises(HandshakeFailed):
         serving.accept(far)
     assert near.recv().startswith(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent")
+
+
+def test_a_handler_that_wants_bytes_is_told() -> None:
+    pair = Pair(mux=http2.Mux, module=http2)
+    stream = pair.session().request(CONNECT)
+    pair.server.get(timeout=5)
+    gevent.idle()
+    (exchange,) = pair.conns
+    with pytest.raises(Unsupported, match="byte stream"):
+        exchange.recv()
+    exchange.close()
+    assert stream.response().status == 503
