@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gostpy.errors import MissingExtra
+from gostpy.errors import MissingExtra, Unsupported
 from gostpy.interfaces import Context, Open
-from gostpy.net.packet import UDPSocket, listen_udp
+from gostpy.net.packet import PacketConn, UDPSocket, listen_udp
 from gostpy.options import opt
 
 try:
@@ -146,6 +146,9 @@ class Carrier:
         """A connection to the node, in a green thread. Raises GostError, OSError."""
         address = self.context.address
         packets = open(self.network, address)
+        if not isinstance(packets, PacketConn):
+            packets.close(True)
+            raise Unsupported(f"the node before has no datagrams of network {self.network!r}")
         packets = BurstSocket(packets) if isinstance(packets, UDPSocket) else hubbed(packets)
         name = self._tls.settings.server_name or host_of(address)
         return dial_quic(self._coded(packets), address, self._tls, self.settings, asked_name(name))

@@ -47,6 +47,11 @@ class CodedPackets(PacketConn):
     def resume(self) -> None:
         self.inner.resume()
 
+    def read_now(self) -> None:
+        read_now = getattr(self.inner, "read_now", None)
+        if read_now is not None:
+            read_now()
+
     def datagram(self, data: bytes, address: str) -> None:
         try:
             data = self._codec.decode(data)

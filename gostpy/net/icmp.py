@@ -103,6 +103,11 @@ class ICMPPackets(PacketConn):
             if sink is not None:
                 sink.ended(error)
 
+    def read_now(self) -> None:
+        """Hand over what has arrived already, without waiting for the loop to tell."""
+        if self.sink is not None and not self.closed:
+            self._readable()
+
     def _hand_over(self, packet: bytes, host: str) -> None:
         try:
             message = packet if self._ipv6 else payload_of(packet)

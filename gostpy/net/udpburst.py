@@ -98,6 +98,11 @@ class BurstSocket(UDPSocket):
             if sink is not None:
                 sink.ended(error)
 
+    def read_now(self) -> None:
+        """Hand over what has arrived already, without waiting for the loop to tell."""
+        if self.sink is not None and not self.closed and not self._hold:
+            self._readable()
+
     def _hand_over(self, size: int, extra: list[Any], sender: str) -> None:
         sink = self.sink
         if sink is None:

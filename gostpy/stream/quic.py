@@ -37,6 +37,9 @@ __all__ = ["Quic", "QuicProtocol", "QuicSettings", "dial_quic"]
 LINGER = 5.0
 """Seconds that a closed connection may spend on sending what is left."""
 
+_LATE = 0.002
+"""Seconds after which a timer is late."""
+
 _METERED_BURST = 32 << 10
 """Bytes sent between two looks at a rate limit."""
 
@@ -107,6 +110,7 @@ class Quic:
         send: (datagrams, address), without waiting.
         info: facts; ``info.tls`` is filled in by the handshake.
         server_name: what a client asks for and checks.
+        reading: takes what has arrived at the packet conn already.
         ids: connection ids of a server side.
 
     Attributes:
@@ -128,6 +132,7 @@ class Quic:
         send: Callable[[Sequence[bytes], str], None],
         info: ConnInfo,
         server_name: str = "",
+        reading: Callable[[], None] | None = None,
         **ids: Any,
     ) -> None:
         configuration = tls.current() if tls.server else tls.for_name(server_name)
@@ -149,6 +154,7 @@ class Quic:
         self._settings = settings
         self._server_name = server_name
         self._send = send
+        self._reading = reading
         self._loop = get_hub().loop
         self._scheduled = False
         self._timer: Any = None
@@ -373,6 +379,10 @@ class Quic:
         now = clock()
         try:
             due = core.get_timer()
+            if due is not None and due < now - _LATE and self._reading is not None:
+                # this process had to wait: what arrived meanwhile may be the awaited answer
+                self._reading()
+                due = core.get_timer()
             if due is not None and due <= now + 0.0005:
                 core.handle_timer(max(now, due))
                 self._lost_peer()
@@ -489,7 +499,8 @@ def dial_quic(
         send_all(packets, datagrams, to)
 
     info = ConnInfo(peer=packets.info.peer, local=packets.info.local)
-    quic = Quic(tls, settings, send, info, server_name)
+    reading = getattr(packets, "read_now", None)
+    quic = Quic(tls, settings, send, info, server_name, reading)
     quic.packets = packets
     peer = packets.info.peer_address or address
     packets.start(quic)

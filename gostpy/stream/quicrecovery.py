@@ -4,7 +4,7 @@ Congestion   CUBIC that behaves like two connections, as quic-go's (and so gost'
              takes 15 % of the window, not 30 %, nor does it count what happens to be under way
 Loss         packets that overtake each other on the way are not lost: only many later packets, or
              an eighth of the round trip, say so
-Pacing       a burst may fill two milliseconds, which is what a timer of the loop can hold apart
+Pacing       a burst may fill four milliseconds: a timer of the loop holds apart what is longer
 
 Source       RFC 9002, RFC 9438; aioquic 1.7 for its private parts
 """
@@ -26,7 +26,7 @@ _REDUCTION = 0.85
 _LEAST_WINDOW = 2
 _PACKET_THRESHOLD = 32
 _TIME_THRESHOLD = 9 / 8
-_BURST_TIME = 0.002
+_BURST_TIME = 0.004
 
 
 class _Cubic(CubicCongestionControl):  # type: ignore[misc]

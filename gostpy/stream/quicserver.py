@@ -175,6 +175,7 @@ class QuicServer:
             self._settings,
             self._send,
             ConnInfo(peer=split_address(address), local=self.address),
+            reading=getattr(self.packets, "read_now", None),
             original_destination_connection_id=original,
             retry_source_connection_id=retried,
         )

@@ -95,7 +95,7 @@ def test_handshake_timeout_of_the_dialer(make: Any, kind: str) -> None:
 @pytest.mark.effect("listener:icmp", "handshakeTimeout")
 def test_handshake_timeout_of_the_listener(make: Any, kind: str) -> None:
     """A client that goes silent in the middle is forgotten."""
-    ends = make({"handshakeTimeout": "200ms"}, kind=kind)
+    ends = make({"handshakeTimeout": "800ms"}, kind=kind)
     with Lossy(ends.address, keep=True) as relay:
         ends.connect({}, relay.address)
         first = relay.seen[0]
