@@ -98,6 +98,20 @@ HTTP2_CASES = [
     _both("http2", f"http2://{AUTH}{{server}}", layers=("tls h2", "http2")),
 ]
 
+GRPC_CASES = [
+    _both("relay+grpc", f"relay+grpc://{AUTH}{{server}}", layers=("tls h2", "http2", "grpc")),
+    _both(
+        "relay+grpc in clear",
+        f"relay+grpc://{AUTH}{{server}}?insecure=true&path=/svc/run",
+        layers=("http2", "grpc"),
+    ),
+]
+
+OBFS_CASES = [
+    _both("relay+ohttp", f"relay+ohttp://{AUTH}{{server}}", layers=("ohttp",)),
+    _both("relay+otls", f"relay+otls://{AUTH}{{server}}", layers=("otls",)),
+]
+
 RELAY_CASES = [
     _both("relay nodelay", f"relay://{AUTH}{{server}}?nodelay=true", "twice"),
     _both("relay refused", "relay://{server}", "refused", entry=("tcp", "refused")),
@@ -539,6 +553,8 @@ OTHER_CASES = (
 CASES = [
     *CHANNEL_CASES,
     *HTTP2_CASES,
+    *GRPC_CASES,
+    *OBFS_CASES,
     *RELAY_CASES,
     *HTTP_CASES,
     *SOCKS_CASES,

@@ -7,6 +7,8 @@ hands over has nothing random in it:
     ws          the heads of the handshake with KEY and ACCEPT for the random parts, then what the
                 binary messages hold
     http2       see http2layer.py
+    grpc        see grpclayer.py, on http2
+    ohttp, otls see obfslayer.py
     socks5tls   the offer and the chosen method, then the bytes inside TLS when it was chosen
     ss, ss2022  see shadow.py
 """
@@ -25,7 +27,9 @@ from typing import Protocol
 from gevent.event import Event
 
 from tests.conformance.web import tls_context
+from tests.wire_replay.grpclayer import Grpc
 from tests.wire_replay.http2layer import Http2
+from tests.wire_replay.obfslayer import ObfsHttp, ObfsTls
 from tests.wire_replay.shadow import Shadow, Shadow2022
 
 __all__ = ["Layer", "Plain", "stack"]
@@ -51,6 +55,12 @@ def stack(names: tuple[str, ...], sock: socket.socket, role: str) -> Layer:
             layer = Plain(over_tls(layer.sock, role, secret))
         elif name == "http2":
             layer = Http2(layer, role)
+        elif name == "ohttp":
+            layer = ObfsHttp(layer, role)
+        elif name == "otls":
+            layer = ObfsTls(layer, role)
+        elif name == "grpc":
+            layer = Grpc(layer)
         elif name == "ws":
             layer = WebSocket(layer, role)
         elif name == "socks5tls":
