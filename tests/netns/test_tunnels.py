@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 
+import gevent
 import pytest
 
 from gostpy.channel import device
@@ -240,3 +242,19 @@ def test_tunnel_comes_back(stage: Stage, lab: Lab, monkeypatch: pytest.MonkeyPat
     eventually(lambda: lab.near.link("tn") and lab.far.link("tf"), "new devices")
     lab.near.ip("link", "del", "tn")  # so that it registers at the new server
     wait_for_ping(lab.near, "10.66.0.1")
+
+
+def test_rate_of_the_service(stage: Stage, lab: Lab) -> None:
+    """Limits of the service hold for what its device carries."""
+    rest = "limiters:\n- {name: slow, limits: ['$ 200KB 200KB']}\n"
+    run(stage, service(lab.far, "tun", FAR) + "  limiter: slow\n", rest=rest)
+    run(stage, service(lab.near, "tun", NEAR, address=":0", to="10.200.0.2:8421"))
+    wait_for_ping(lab.near, "10.66.0.1")
+    started = time.monotonic()
+    with lab.near.dial("10.66.0.1", lab.echo(lab.far, "10.66.0.1")) as sock:
+        sending = gevent.spawn(sock.sendall, bytes(500_000))
+        left = 500_000
+        while left:
+            left -= len(sock.recv(65536))
+        sending.get(timeout=5)
+    assert time.monotonic() - started > 1.0
