@@ -21,6 +21,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from gostpy.wire.codec import Buffer
+from gostpy.wire.kcp.pace import Pace
 
 __all__ = ["ACK", "ASK", "HEADER", "OVERHEAD", "PUSH", "TELL", "Core", "Settings"]
 
@@ -32,9 +33,6 @@ _MASK = 0xFFFFFFFF
 _HALF = 0x80000000
 _MOST_WINDOW = 0xFFFF
 
-_RTO_FIRST, _RTO_MOST = 200, 60000
-_RTO_LEAST, _RTO_LEAST_NODELAY = 100, 30
-_SLOW_START = 2
 _SKIPS = 3
 _MANY_ACKS = 4
 _ASK_FIRST, _ASK_MOST = 7000, 120000
@@ -105,17 +103,11 @@ class Core:
         "_ask_wait",
         "_early",
         "_flight",
-        "_grown",
-        "_least_rto",
         "_out",
-        "_rto",
+        "_pace",
         "_skipped",
         "_slowed_at",
-        "_srtt",
         "_tell",
-        "_threshold",
-        "_var",
-        "_window",
         "conv",
         "proved",
         "receive_next",
@@ -142,12 +134,7 @@ class Core:
         self._early: dict[int, bytes] = {}  # arrived before what precedes it
         self._acks: list[tuple[int, int]] = []
         self._skipped: dict[int, _Segment] = {}
-        self._least_rto = _RTO_LEAST_NODELAY if settings.nodelay else _RTO_LEAST
-        self._rto = _RTO_FIRST
-        self._srtt = self._var = 0
-        self._window = 1  # congestion window, in segments
-        self._grown = self.slice  # and in bytes
-        self._threshold = _SLOW_START
+        self._pace = Pace(self.slice, settings.interval, settings.nodelay)
         self._slowed_at = 0  # what is sent from here on has not been slowed down for
         self._ask = self._tell = False
         self._ask_at = self._ask_wait = 0
@@ -227,11 +214,11 @@ class Core:
         if acked:
             self._skip(acked, latest)
         if latest and regular and (trip := _since(now, latest)) >= 0:
-            self._measure(trip)
+            self._pace.measure(trip)
         if self.send_una != una_before:
             self.proved = True
             if self.settings.congestion:
-                self._grow()
+                self._pace.grow(self.remote_window)
         return True
 
     def _confirm_all(self, una: int) -> None:
@@ -272,36 +259,6 @@ class Core:
             if segment is not None and _since(segment.sent, latest) <= 0:
                 segment.skipped += len(order) - bisect_right(order, offset)
                 self._skipped[segment.number] = segment
-
-    def _measure(self, trip: int) -> None:
-        """Round-trip time: RFC 6298, with less weight for a sample that is unusually short."""
-        if not self._srtt:
-            self._srtt, self._var = trip, trip >> 1
-        else:
-            delta = trip - self._srtt
-            self._srtt += delta >> 3
-            weight = 5 if trip < self._srtt - self._var else 2
-            self._var += (abs(delta) - self._var) >> weight
-        rto = self._srtt + max(self.settings.interval, self._var << 2)
-        self._rto = min(max(self._least_rto, rto), _RTO_MOST)
-
-    def _grow(self) -> None:
-        """Something was acknowledged: widen the congestion window."""
-        window, remote = self._window, self.remote_window
-        if window >= remote:
-            return
-        unit = self.slice
-        if window < self._threshold:
-            window += 1
-            self._grown += unit
-        else:
-            grown = max(self._grown, unit)
-            self._grown = grown = grown + unit * unit // grown + unit // 16
-            if (window + 1) * unit <= grown:
-                window = (grown + unit - 1) // unit
-        if window > remote:
-            window, self._grown = remote, remote * unit
-        self._window = window
 
     def _room(self) -> int:
         """Segments that the caller could keep besides those that it has not read."""
@@ -369,12 +326,13 @@ class Core:
             packets, packet = _cut(packet, limit)
         fresh = self._launch(now) if self._out else []
         again = self._suspected(ticking and not fresh) if self._skipped else []
+        rto = self._pace.rto
         for segment in lost:
             self._skipped.pop(segment.number, None)
-            segment.rto += self._rto // 2 if self.settings.nodelay else self._rto
+            segment.rto += rto // 2 if self.settings.nodelay else rto
             segment.send_again(now)
         for segment in again:
-            segment.rto = self._rto
+            segment.rto = rto
             segment.send_again(now)
         for segments in (lost, again, fresh):
             for segment in segments:
@@ -418,12 +376,12 @@ class Core:
         settings = self.settings
         window = min(settings.send_window, self.remote_window)
         if settings.congestion:
-            window = min(window, self._window)
+            window = min(window, self._pace.window)
         number = self.send_next
         free = window - ((number - self.send_una) & _MASK)
         if free <= 0:
             return []
-        out, size, rto, flight = self._out, self.slice, self._rto, self._flight
+        out, size, rto, flight = self._out, self.slice, self._pace.rto, self._flight
         total = min(len(out), free * size)
         fresh: list[_Segment] = []
         with memoryview(out) as view:
@@ -448,19 +406,14 @@ class Core:
         return chosen
 
     def _slow_down(self, lost: bool, again: bool) -> None:
-        """RFC 6937 for what was sent again early, RFC 5681 for what was lost; once per window."""
+        """Once per window."""
         if _since(self.send_una, self._slowed_at) < 0:
             return
         self._slowed_at = self.send_next
         if again:
-            in_flight = (self.send_next - self.send_una) & _MASK
-            self._threshold = max(in_flight // 2, _SLOW_START)
-            self._window = self._threshold + self.settings.resend
-            self._grown = self._window * self.slice
+            self._pace.ease((self.send_next - self.send_una) & _MASK, self.settings.resend)
         if lost:
-            self._threshold = max(self._window // 2, _SLOW_START)
-            self._window = 1
-            self._grown = self.slice
+            self._pace.collapse()
 
 
 def _cut(segments: bytes, limit: int) -> tuple[list[bytes], bytes]:
