@@ -18,6 +18,9 @@ __all__ = ["Carrier", "Options"]
 SOCKET_BUFFER = 4 << 20
 """Bytes that the system may keep for us while we do something else, if it grants as many."""
 
+MOST_SHAKING = 256
+"""Handshakes under way; further clients get no answer."""
+
 _LIMITS = SessionLimits(backlog=1024, queue_size=4096, buffer_size=1500, ttl=30.0)
 
 
@@ -39,15 +42,21 @@ class Carrier:
         packets = listen_udp(self.context.address, self.context.sockets)
         _widen(packets.sock)
         cookies = Cookies()
+        shaking: set[Session] = set()
 
         def known(data: bytes, address: str) -> bytes:
             hello, answer = cookies.check(data, address, timers.now())
             if answer:
                 packets.send_now(answer, address)
+            elif len(shaking) >= MOST_SHAKING:
+                shaking.difference_update([each for each in shaking if not _is_shaking(each)])
+                if len(shaking) >= MOST_SHAKING:
+                    return b""
             return hello
 
         def born(session: Session) -> None:
             session.held = True
+            shaking.add(session)
             accepted(session, None)
             if session.closed:
                 packets.send_now(REFUSAL, session.peer)
@@ -58,6 +67,11 @@ class Carrier:
         """A socket with the node as its peer, or datagrams through another node."""
         if isinstance(packets, UDPSocket):
             _widen(packets.sock)
+
+
+def _is_shaking(session: Session) -> bool:
+    sink: Any = session.sink
+    return not session.closed and (sink is None or sink.shaking)
 
 
 def _widen(sock: _socket.socket) -> None:

@@ -44,7 +44,7 @@ from gostpy.wire.dtls import (
 
 __all__ = ["DTLSEndpoint", "accept_dtls", "connect_dtls"]
 
-RATE, BURST = 20 << 20, 40
+RATE, BURST = 8 << 20, 20
 """Bytes a second that leave a conn, and datagrams that leave at once."""
 
 PION_RATE, PION_BURST = 4 << 20, 10
@@ -127,6 +127,11 @@ class DTLSEndpoint(StreamEndpoint):
         self.linger: timers.Entry | None = None
 
     # -- handshake -------------------------------------------------------------------------------
+
+    @property
+    def shaking(self) -> bool:
+        """The handshake is under way."""
+        return self.state == _SHAKING
 
     def shake(self) -> None:
         """Run the handshake; the caller sets the deadline. Raises HandshakeFailed, OSError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import contextlib
 import hashlib
 import random
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 import gevent
 import pytest
 
+from gostpy.channel import dtlspackets
 from gostpy.channel.dtls import Layer, Options
 from gostpy.channel.dtlspackets import Carrier
 from gostpy.channel.dtlspackets import Options as NoOptions
@@ -386,6 +388,26 @@ def test_silent_clients_are_given_up(far: Any) -> None:
         eventually(lambda: not server.sessions)
         dialing.kill()
     assert [level for level, _ in server.log.messages] == ["warn"]
+
+
+def test_handshakes_that_are_never_finished_are_bounded(
+    far: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dtlspackets, "MOST_SHAKING", 5)
+    server = far()
+    with contextlib.ExitStack() as stack:
+        for _ in range(9):
+            relay = stack.enter_context(Cut(server.address, 2))
+            dialing = gevent.spawn(near, relay.address)
+            eventually(lambda relay=relay: len(relay.seen) >= 2)
+            dialing.kill()
+        gevent.sleep(0.05)
+        assert server.sessions == 5
+    for session in list(server.listener._bound._sessions.values()):
+        session.close()
+    conn = near(server.address)
+    assert talk(conn, b"still") == b"still"
+    conn.close()
 
 
 def test_reader_that_is_too_slow(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
