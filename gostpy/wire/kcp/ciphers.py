@@ -170,7 +170,7 @@ class _Salsa20:
 
 
 class _SlowBlocks:
-    """A block cipher in CFB mode, in plain Python: about a megabyte per second.
+    """A block cipher in CFB mode, in plain Python: a megabyte per second or less.
 
     Args:
         encrypt: of one block.
