@@ -103,6 +103,9 @@ class Node:
         while not self._stopped.wait(_AWAKE):
             pass  # a loop without listeners and timers would end
         self.close()
+        from gostpy.net.lasting import end_everything  # not needed before
+
+        end_everything()
         return self._status
 
     def stop(self, status: int = 0) -> None:

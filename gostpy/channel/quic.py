@@ -14,7 +14,8 @@ from typing import Any
 
 from gostpy.errors import MissingExtra, Unsupported
 from gostpy.interfaces import Context, Open
-from gostpy.net.packet import PacketConn, UDPSocket, listen_udp
+from gostpy.net.lasting import listen_or_take_over
+from gostpy.net.packet import PacketConn, UDPSocket
 from gostpy.options import opt
 
 try:
@@ -140,7 +141,7 @@ class Carrier:
 
     def bind(self) -> Any:
         """The listening side's packet conn. Raises OSError."""
-        return BurstSocket(listen_udp(self.context.address, self.context.sockets))
+        return BurstSocket(listen_or_take_over(self.context.address, self.context.sockets))
 
     def open(self, open: Open) -> Quic:
         """A connection to the node, in a green thread. Raises GostError, OSError."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from gostpy.net.packet import UDPSocket, listen_udp
 from gostpy.net.sockopt import DEFAULT, SocketOptions
 
-__all__ = ["Lasting", "forget", "listen_or_take_over", "outlast"]
+__all__ = ["Lasting", "end_everything", "forget", "listen_or_take_over", "outlast"]
 
 
 class Lasting(Protocol):
@@ -37,6 +37,13 @@ def forget(left: Lasting) -> None:
     """It has ended. Harmless when repeated."""
     if left in _lasting:
         _lasting.remove(left)
+
+
+def end_everything() -> None:
+    """The process ends: peers that can be told are."""
+    for left in _lasting[:]:
+        left.end_all()
+        forget(left)
 
 
 def listen_or_take_over(address: str, options: SocketOptions = DEFAULT) -> UDPSocket:

@@ -24,7 +24,7 @@ from gevent import get_hub
 from gevent.event import Event
 
 from gostpy.errors import ConnectionClosed, GostError, HandshakeFailed, ProtocolError
-from gostpy.net import timers
+from gostpy.net import lasting, timers
 from gostpy.net.conn import ConnInfo
 from gostpy.net.metered import rounded
 from gostpy.net.packet import PacketConn
@@ -213,7 +213,16 @@ class Quic:
         self.error = ConnectionClosed("connection was closed")
         self._leaving = clock() + LINGER
         timers.after(LINGER, self._wake)
+        lasting.outlast(self)
         self._wake()
+
+    port = 0
+    """None that somebody else may want; see gostpy.net.lasting."""
+
+    def end_all(self) -> None:
+        """The process ends: no time is left for what was written."""
+        if self._leaving:
+            self._leave()
 
     def fail(self, error: BaseException, code: int = 1) -> None:
         """End the connection because of an error; the peer hears of ``code``."""
@@ -316,9 +325,7 @@ class Quic:
             return
         core = self.core
         if self._leaving and (clock() >= self._leaving or not self._unsent()):
-            self._leaving = 0.0
-            self.alive = True
-            self._shut(0, "closed", self.error or ConnectionClosed("connection was closed"))
+            self._leave()
             return
         now = clock()
         if core.quiet:
@@ -335,6 +342,12 @@ class Quic:
         if self.on_id is not None and core._events:
             self._wake()  # connection ids that were issued just now
         self._arm(core.get_timer(), now)
+
+    def _leave(self) -> None:
+        """Nothing is left to send, or no time for it."""
+        self._leaving = 0.0
+        self.alive = True  # for the last words
+        self._shut(0, "closed", self.error or ConnectionClosed("connection was closed"))
 
     def _transmit(self, made: list[tuple[bytes, str]]) -> None:
         address = made[0][1]
@@ -462,6 +475,7 @@ class Quic:
         self.closed = True
         self.alive = False
         self.error = error
+        lasting.forget(self)
         self._deadline.cancel()
         if self._ticking is not None:
             self._ticking.cancel()

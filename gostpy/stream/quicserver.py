@@ -25,6 +25,7 @@ from aioquic.quic.retry import QuicRetryTokenHandler
 
 from gostpy.errors import GostError
 from gostpy.interfaces import Log
+from gostpy.net import lasting
 from gostpy.net.conn import ConnInfo
 from gostpy.net.dial import split_address
 from gostpy.net.packet import PacketConn
@@ -79,13 +80,29 @@ class QuicServer:
         """Take datagrams from now on."""
         self.packets.start(self)
 
+    @property
+    def port(self) -> int:
+        return int(self.address[1])
+
     def close(self) -> None:
         """Let nobody new in; the packet conn is closed after the last connection."""
+        if self._closing:
+            return
         self._closing = True
         for quic in list(self._half_open):
             quic.close(True)
         if not self._ids:
             self.packets.close()
+        else:
+            lasting.outlast(self)
+
+    def end_all(self) -> None:
+        """Close every connection, and the packet conn."""
+        self._closing = True
+        for quic in list(self._ids):
+            quic.close(True)
+        lasting.forget(self)
+        self.packets.close()
 
     # -- sink of the packet conn -----------------------------------------------------------------
 
@@ -211,6 +228,7 @@ class QuicServer:
         if not quic.established:
             self._log.debug(f"handshake: {quic.error}", remote=quic.info.peer_address)
         if self._closing and not self._ids:
+            lasting.forget(self)
             self.packets.close()
 
     def _send(self, datagrams: Sequence[bytes], address: str) -> None:

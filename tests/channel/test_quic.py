@@ -15,7 +15,10 @@ import pytest
 from gostpy.channel import quic
 from gostpy.channel.sessions import SessionPool
 from gostpy.errors import ConfigError, ConnectionClosed, GostError, HandshakeFailed
-from gostpy.interfaces import TLSSettings
+from gostpy.interfaces import Context, TLSSettings
+from gostpy.net import lasting
+from gostpy.net.conn import format_address
+from gostpy.options import parse
 from gostpy.stream import quicserver
 from gostpy.stream.quiccore import CONNECTION_WINDOW, FIRST_WINDOW
 from tests.channel.fakes import SilentLog
@@ -492,3 +495,29 @@ def test_path_that_takes_no_larger_datagrams(make: Any) -> None:
         session = ends.connect({}, relay.address)
         assert talk(session, NOISE[:300_000]) == NOISE[:300_000]
         assert sum(len(data) > 1300 for data in relay.seen) <= 3
+
+
+def test_port_of_a_listener_that_closed(make: Any) -> None:
+    """Whoever listens there next gets it: what is left of the old listener ends."""
+    ends = make()
+    session = ends.connect()
+    assert talk(session, b"before") == b"before"
+    ends.server.close()
+    assert talk(session, b"still") == b"still"
+    options = parse(quic.ListenOptions, {})
+    where = format_address(ends.address)
+    again = quic.Carrier(options, Context(where, SilentLog(), listening=True)).listen(
+        lambda *_: None
+    )
+    eventually(lambda: not session.alive)
+    again.close()
+
+
+def test_peers_are_told_when_the_process_ends(make: Any) -> None:
+    ends = make()
+    session = ends.connect()
+    assert talk(session, b"a") == b"a"
+    ends.server.close()
+    lasting.end_everything()
+    eventually(lambda: not session.alive)
+    assert "closed by the peer" in str(session.error)
