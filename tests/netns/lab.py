@@ -94,10 +94,17 @@ class Lab:
     """Two machines, ``near`` and ``far``, and servers on them."""
 
     def __init__(self) -> None:
-        stem = f"gpy{os.getpid()}x{next(_numbers)}"
         self._made: list[Machine] = []
         self._threads: list[Any] = []
         self._socks: list[socket.socket] = []
+        try:
+            self._join()
+        except subprocess.CalledProcessError:
+            self.close()
+            raise
+
+    def _join(self) -> None:
+        stem = f"gpy{os.getpid()}x{next(_numbers)}"
         self.near = self._machine(f"{stem}a", "10.200.0.1")
         self.far = self._machine(f"{stem}b", "10.200.0.2")
         ip(
@@ -165,13 +172,18 @@ def lab_or_skip() -> Iterator[Lab]:
     """A lab, or the reason why there is none."""
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
-    if not os.path.exists("/dev/net/tun"):
-        pytest.skip("needs /dev/net/tun")
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR))
+    except OSError as error:
+        pytest.skip(f"needs /dev/net/tun: {error.strerror}")
     if not (shutil.which("ip") and shutil.which("ping")):
         pytest.skip("needs the programs ip and ping")
     try:
         made = Lab()
     except subprocess.CalledProcessError as error:
         pytest.skip(f"cannot make network namespaces: {error.stderr.strip()}")
+    if made.near.run(["true"]).returncode:
+        made.close()
+        pytest.skip("cannot run programs in network namespaces")
     yield made
     made.close()

@@ -21,7 +21,7 @@ from gostpy.net.conn import ConnInfo
 from gostpy.net.device import HEADER
 from gostpy.net.packet import dial_udp
 from gostpy.processing.context import HandlerContext
-from gostpy.processing.tungo import Handler, HandlerOptions, translate, udp
+from gostpy.processing.tungo import Handler, HandlerOptions, handler, translate, udp
 from gostpy.processing.tungo.stack import Stack, neighbour_of
 from gostpy.processing.tungo.translate import Translator
 from gostpy.wire import ip
@@ -374,6 +374,30 @@ def test_nobody_there() -> None:
     with served(HandlerOptions(), ("10.9.0.1", 80)) as (client, _, _, log):
         assert client.recv(10) == b""
         assert ("error", "nobody there") in log.messages
+
+
+def test_a_node_that_is_routed_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each dial makes another one and waits for it."""
+    monkeypatch.setattr(handler, "MOST_DIALING", 5)
+    depth = []
+
+    class Looping(Router):
+        def dial(self, request: Request) -> Any:
+            depth.append(request.address)
+            conn, peer = pair()
+            conn.info.destination = ("10.9.0.1", 80)
+            made._guarded(made._serve_tcp, conn)
+            assert peer.recv(1) == b""
+            raise DialFailed("the node said nothing")
+
+    log = SilentLog()
+    made = Handler(HandlerOptions(), HandlerContext("test", log, Looping()))
+    conn, peer = pair()
+    conn.info.destination = ("10.9.0.1", 80)
+    made._guarded(made._serve_tcp, conn)
+    assert peer.recv(1) == b""
+    assert len(depth) == 5 and not made._dialing
+    assert any("is it routed to the device?" in text for _, text in log.messages)
 
 
 def test_bypass() -> None:

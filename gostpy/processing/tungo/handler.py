@@ -10,7 +10,7 @@ from typing import Any
 from gevent.event import Event
 
 from gostpy.addresses import ip_bytes
-from gostpy.errors import ConfigError, Denied, GostError, ProtocolError, Rejected
+from gostpy.errors import ConfigError, Denied, GostError, LimitExceeded, ProtocolError, Rejected
 from gostpy.interfaces import Request
 from gostpy.net import timers
 from gostpy.net.conn import Conn, format_address
@@ -27,6 +27,10 @@ from gostpy.processing.udprelay import hubbed
 
 __all__ = ["Handler"]
 
+MOST_DIALING = 256
+"""Dials to one target that have not come to an end: a node that is routed to the device it serves
+would make more and more of them."""
+
 
 class Handler:
     """Serves a device until it is gone.
@@ -39,6 +43,7 @@ class Handler:
         self.context = context
         self._groups = _groups(options.multicast_groups)
         self._own: set[tuple[str, int]] = set()
+        self._dialing: dict[str, int] = {}
         self._sniffer: Any = None
         if options.sniffing:
             from gostpy.processing.tungo.sniffing import make_sniffer
@@ -98,7 +103,17 @@ class Handler:
 
     def _dial(self, request: Request) -> Any:
         """A conn to the target; its own address is kept, to know it when it comes back."""
-        upstream = self.context.dial(request)
+        address = request.address
+        dialing = self._dialing.get(address, 0)
+        if dialing >= MOST_DIALING:
+            raise LimitExceeded(f"{dialing} dials to {address} wait; is it routed to the device?")
+        self._dialing[address] = dialing + 1
+        try:
+            upstream = self.context.dial(request)
+        finally:
+            self._dialing[address] -= 1
+            if not self._dialing[address]:
+                del self._dialing[address]
         name = _local_name(upstream)
         if name is not None:
             self._own.add(name)
@@ -141,7 +156,7 @@ class Handler:
             request.network = original.network
             try:
                 return self._dial(request)
-            except Denied:
+            except Rejected:
                 raise
             except (GostError, OSError):
                 if not self.options.sniffing_fallback or request.address == original.address:
