@@ -77,7 +77,7 @@ def about(name: str) -> str:
     module = inspect.getmodule(part(name))
     assert module is not None
     first = (inspect.getdoc(module) or "").partition("\n\n")[0]
-    return " ".join(first.split())
+    return " ".join(first.split()).replace("``", "`")
 
 
 def made_of(row: Stack) -> str:

@@ -1,4 +1,4 @@
-"""smux and yamux as part of a stack: mtcp, mtls, mws, mwss.
+"""mtcp, mtls, mws, mwss: many conns on one connection, as streams of smux or yamux.
 
 The dialer is the mux client. Version 2 of smux is mtcp's default, version 1 that of the others.
 """

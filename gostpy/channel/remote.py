@@ -1,9 +1,9 @@
-"""rtcp, runix, and what rudp shares with them: listeners at the end of the chain.
+"""rtcp, runix: listeners at the end of the chain.
 
 The chain's last node is asked to listen (``Router.bind``) and hands over what arrives there;
 without a chain the address is listened on here. Nothing is bound before the service runs: an owned
 green thread binds, accepts, and when the node refuses or its session dies tries again after 1, 2, 4
-and then every 5 seconds, as gost does.
+and then every 5 seconds, as gost does. rudp binds in the same way.
 """
 
 from __future__ import annotations

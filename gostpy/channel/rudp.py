@@ -1,5 +1,7 @@
-"""rudp: a udp listener at the end of the chain; see remote.py. Its options hold for the sessions of
-the peers, which are always kept until they are idle.
+"""rudp: a udp listener at the end of the chain. Its options hold for the sessions of the peers,
+which are always kept until they are idle.
+
+See remote.py for how it binds.
 """
 
 from __future__ import annotations
