@@ -83,6 +83,8 @@ class Requests:
             return
         if self._closed:
             conn.close(True)
+            if asking.told is not None:
+                asking.told.lost(ConnectionClosed("the session was closed"))
             return
         client = self._take(conn)
         if asking.told is None:  # nobody waits for it any more

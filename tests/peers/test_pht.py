@@ -16,7 +16,8 @@ NGINX = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log /dev/null;
 events {{ }}
 http {{
-  access_log off; client_body_buffer_size 1m; client_body_temp_path {folder}; proxy_temp_path {folder};
+  access_log off; client_body_buffer_size 1m;
+  client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
   {upstream}
   server {{
