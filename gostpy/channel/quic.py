@@ -28,7 +28,7 @@ try:
     from gostpy.stream.tls import asked_name, host_of
     from gostpy.wire.quiccipher import OVERHEAD, DatagramCipher
 except ModuleNotFoundError as error:
-    if error.name != "aioquic":
+    if (error.name or "").partition(".")[0] != "aioquic":
         raise
     raise MissingExtra("quic", "quic") from error
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -521,3 +523,18 @@ def test_peers_are_told_when_the_process_ends(make: Any) -> None:
     lasting.end_everything()
     eventually(lambda: not session.alive)
     assert "closed by the peer" in str(session.error)
+
+
+@pytest.mark.parametrize("name", ["quic", "icmp"])
+def test_missing_library(name: str) -> None:
+    program = (
+        "import sys; sys.modules['aioquic'] = None\n"
+        "from gostpy.channel.stacks import part\n"
+        "from gostpy.errors import MissingExtra\n"
+        f"try: part({name!r})\n"
+        "except MissingExtra as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=50
+    )
+    assert "gostpy[quic]" in done.stdout
