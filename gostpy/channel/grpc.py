@@ -14,7 +14,7 @@ from gostpy.interfaces import Context, Deliver
 from gostpy.net.conn import Conn
 from gostpy.net.dial import split_address
 from gostpy.options import no_effect, opt
-from gostpy.stream.grpc import CONTENT_TYPE, ClientSession, KeepAlive, ServerSession
+from gostpy.stream.grpc import CONTENT_TYPE, ClientSession, Pings, ServerSession
 from gostpy.wire.grpc import full_method
 from gostpy.wire.http1 import is_field
 
@@ -123,7 +123,7 @@ class Mux:
     def __init__(self, options: ListenOptions | DialOptions, context: Context) -> None:
         self._context = context
         self._method = full_method(options.path)
-        self._keep: KeepAlive | None = None
+        self._keep: Pings | None = None
         if options.pings:
             self._keep = _keep_alive(options)
         if isinstance(options, DialOptions):
@@ -163,14 +163,14 @@ class Mux:
         tell(f"grpc: {error}", remote=session.conn.info.peer_address)
 
 
-def _keep_alive(options: ListenOptions | DialOptions) -> KeepAlive:
+def _keep_alive(options: ListenOptions | DialOptions) -> Pings:
     if isinstance(options, DialOptions):
-        return KeepAlive(
+        return Pings(
             max(options.ping_time, _LEAST_TIME),
             options.ping_timeout,
             options.ping_without_stream,
         )
-    return KeepAlive(
+    return Pings(
         options.ping_time,
         options.ping_timeout,
         options.ping_without_stream,

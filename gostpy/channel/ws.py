@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gostpy.interfaces import Context
 from gostpy.net import timers
 from gostpy.net.conn import Conn
+from gostpy.net.keepalive import KeepAlive
 from gostpy.options import no_effect, opt
 from gostpy.stream.websocket import accept_websocket, connect_websocket
 from gostpy.wire.websocket import WebSocket
@@ -117,40 +118,34 @@ class Layer:
                 compress=options.enable_compression,
             )
         if options.ping:
-            _Pinger(conn, codec, options.ping_interval).start()
+            _keep_alive(conn, codec, options.ping_interval)
 
 
-class _Pinger:
-    """Pings while the conn lives, and fails it when pongs stay out."""
+def _keep_alive(conn: Conn, codec: WebSocket, interval: float) -> None:
+    """Ping while the conn lives, and fail it when pongs stay out."""
+    seen = 0
 
-    __slots__ = ("_codec", "_conn", "_interval", "_pongs", "_unanswered")
+    def over() -> bool:
+        return conn.closed or codec.ended
 
-    def __init__(self, conn: Conn, codec: WebSocket, interval: float) -> None:
-        self._conn = conn
-        self._codec = codec
-        self._interval = interval
-        self._pongs = 0
-        self._unanswered = 0
+    def heard() -> bool:
+        nonlocal seen
+        answered, seen = codec.pongs != seen, codec.pongs
+        return answered or over() or keeping.asked == 0 or conn.sink is None
 
-    def start(self) -> None:
-        timers.after(self._interval, self._due)
-
-    def _due(self) -> None:
-        conn, codec = self._conn, self._codec
-        if conn.closed or codec.ended:
+    def probe() -> None:
+        if over():
+            keeping.cancel()
             return
-        if codec.pongs != self._pongs:
-            self._pongs = codec.pongs
-            self._unanswered = 0
-        if self._unanswered >= 1 and conn.sink is not None:
-            # the first ping left one interval after the start: two have passed without a pong
-            conn.fail(TimeoutError(f"websocket: no pong for {2 * self._interval:g} s"))
-            return
-        self._unanswered += 1
         try:
             codec.ping()
             conn.flush()
         except OSError as error:
+            keeping.cancel()
             conn.fail(error)
-            return
-        self.start()
+
+    def fail(silence: float) -> None:
+        # the first ping left one interval after the start: two have passed without a pong
+        conn.fail(TimeoutError(f"websocket: no pong for {silence + interval:g} s"))
+
+    keeping = KeepAlive(interval, heard, probe, fail, limit=interval)

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from gostpy.errors import ConnectionClosed, HandshakeFailed
 from gostpy.net import timers
 from gostpy.net.conn import Conn
+from gostpy.net.keepalive import KeepAlive
 from gostpy.stream.http2 import Session, Stream
 from gostpy.stream.http2accept import set_source
 from gostpy.wire.grpc import UNIMPLEMENTED, Messages, percent_encoded
 from gostpy.wire.http2 import ENHANCE_YOUR_CALM, Http2Error
 
-__all__ = ["ClientSession", "KeepAlive", "ServerSession"]
+__all__ = ["ClientSession", "Pings", "ServerSession"]
 
 CONTENT_TYPE = "application/grpc"
 _OK = [("grpc-status", "0"), ("grpc-message", "")]
@@ -32,7 +33,7 @@ _LOOKS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class KeepAlive:
+class Pings:
     """When an idle peer is asked, and what a server asks of its clients.
 
     Attributes:
@@ -53,27 +54,26 @@ class KeepAlive:
 class _Session(Session):
     """What both sides share: pings of our own, each answered in time."""
 
-    def watch(self, keep: KeepAlive, always: bool) -> None:
+    def watch(self, keep: Pings, always: bool) -> None:
         """Ask when the peer is silent, ``always`` or only while there are calls."""
-        self._heard = False
-        timers.after(keep.time, lambda: self._due(keep, always))
 
-    def _due(self, keep: KeepAlive, always: bool) -> None:
-        if not self.alive:
-            return
-        if not self._heard and (always or self.stream_count):
+        def probe() -> bool:
+            if not (always or self.stream_count):
+                return False
             self.ping()
-            timers.after(keep.timeout, lambda: self._answered(keep, always))
-        else:
-            self.watch(keep, always)
+            return True
 
-    def _answered(self, keep: KeepAlive, always: bool) -> None:
-        if not self.alive:
-            return
-        if self._heard:
-            self.watch(keep, always)
-        else:
-            self.fail(ConnectionClosed(f"grpc: no answer to a ping for {keep.timeout:g} s"))
+        self._heard = False
+        self._keeping = KeepAlive(
+            keep.time, self._was_heard, probe, self._silent, answer=keep.timeout, lazy=True
+        )
+
+    def _was_heard(self) -> bool:
+        heard, self._heard = self._heard, False
+        return heard
+
+    def _silent(self, silence: float) -> None:
+        self.fail(ConnectionClosed(f"grpc: no answer to a ping for {silence:g} s"))
 
 
 class ClientSession(_Session):
@@ -84,7 +84,7 @@ class ClientSession(_Session):
     """
 
     def __init__(
-        self, conn: Conn, fields: list[tuple[str, str]], keep: KeepAlive | None = None
+        self, conn: Conn, fields: list[tuple[str, str]], keep: Pings | None = None
     ) -> None:
         super().__init__(conn, True)
         self.name = "grpc"
@@ -137,7 +137,7 @@ class ServerSession(_Session):
         conn: Conn,
         method: str,
         deliver: Callable[[Conn], None],
-        keep: KeepAlive | None = None,
+        keep: Pings | None = None,
     ) -> None:
         super().__init__(conn, False, self._called)
         self.name = "grpc"
@@ -189,7 +189,7 @@ class ServerSession(_Session):
             self._count_ping(self._keep)
         super().pinged(payload, answer)
 
-    def _count_ping(self, keep: KeepAlive) -> None:
+    def _count_ping(self, keep: Pings) -> None:
         """Raises Http2Error: the client pings more often than it was told."""
         now = timers.now()
         moved, self._room_then = self.room != self._room_then, self.room

@@ -22,6 +22,7 @@ from gostpy.errors import ConnectionClosed, GostError, HandshakeFailed, Protocol
 from gostpy.net import timers
 from gostpy.net.conn import Conn, ConnInfo
 from gostpy.net.endpoint import LINGER
+from gostpy.net.keepalive import KeepAlive
 from gostpy.net.stream import PIECE, StreamEndpoint
 from gostpy.stream.pht import Paths
 from gostpy.wire.codec import Buffer
@@ -312,6 +313,7 @@ class _Tunnel(StreamEndpoint):
         "_asking",
         "_bye",
         "_heard",
+        "_keeping",
         "_out",
         "_over",
         "_paused",
@@ -322,7 +324,6 @@ class _Tunnel(StreamEndpoint):
         "_requests",
         "_scheduled",
         "_session",
-        "_ticking",
     )
 
     def __init__(self, session: Client, requests: Requests, paths: Paths, token: str) -> None:
@@ -340,7 +341,7 @@ class _Tunnel(StreamEndpoint):
         self._bye = _UNSAID
         self._over = False
         self._heard = True
-        self._ticking: timers.Entry | None = timers.after(SILENCE, self._look)
+        self._keeping = KeepAlive(SILENCE, self._was_heard, fail=self._silent, limit=SILENCE)
 
     # -- pulls -------------------------------------------------------------------------------------
 
@@ -376,14 +377,12 @@ class _Tunnel(StreamEndpoint):
         elif self._bye == _ANSWERED:
             self._finish()
 
-    def _look(self) -> None:
-        if self._over:
-            return
-        if not self._heard and not self._paused and self._asking is not None:
-            self.broken(TimeoutError(f"pht: the server was silent for {SILENCE:g} s"))
-            return
-        self._heard = False
-        self._ticking = timers.after(SILENCE, self._look)
+    def _was_heard(self) -> bool:
+        heard, self._heard = self._heard, False
+        return heard or self._paused or self._asking is None
+
+    def _silent(self, silence: float) -> None:
+        self.broken(TimeoutError(f"pht: the server was silent for {silence:g} s"))
 
     def kept(self, size: int) -> None:
         asking = self._asking
@@ -485,8 +484,7 @@ class _Tunnel(StreamEndpoint):
             return
         self._over = True
         self._out.clear()
-        if self._ticking is not None:
-            self._ticking.cancel()
+        self._keeping.cancel()
         for asking in (self._asking, self._post):
             if asking is not None:
                 asking.cancel()

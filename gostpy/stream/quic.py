@@ -26,6 +26,7 @@ from gevent.event import Event
 from gostpy.errors import ConnectionClosed, GostError, HandshakeFailed, ProtocolError
 from gostpy.net import lasting, timers
 from gostpy.net.conn import ConnInfo
+from gostpy.net.keepalive import KeepAlive
 from gostpy.net.metered import rounded
 from gostpy.net.packet import PacketConn
 from gostpy.net.udpburst import send_all
@@ -165,7 +166,7 @@ class Quic:
         self._leaving = 0.0  # when closing ends at the latest
         self._changed = Event()
         self._deadline = timers.after(settings.handshake_timeout, self._late)
-        self._ticking: timers.Entry | None = None
+        self._keeping: KeepAlive | None = None
 
     @staticmethod
     def new_id() -> bytes:
@@ -417,10 +418,14 @@ class Quic:
     def _keep_alive(self) -> None:
         settings = self._settings
         interval = min(settings.keepalive, settings.idle_timeout / 2)
-        if not self._heard:
-            self.core.send_ping(0)
         self._heard = False
-        self._ticking = timers.after(interval, self._keep_alive)
+        self._keeping = KeepAlive(
+            interval, self._was_heard, lambda: self.core.send_ping(0), lazy=True
+        )
+
+    def _was_heard(self) -> bool:
+        heard, self._heard = self._heard, False
+        return heard
 
     # -- beginning and end -----------------------------------------------------------------------
 
@@ -432,7 +437,6 @@ class Quic:
             self._shut(_CRYPTO_ERROR + _BAD_CERTIFICATE, "bad certificate", error, frame_type=6)
             return
         self.established = True
-        self._heard = True
         if self._settings.keepalive > 0.0:
             self._keep_alive()
         self._changed.set()
@@ -477,8 +481,8 @@ class Quic:
         self.error = error
         lasting.forget(self)
         self._deadline.cancel()
-        if self._ticking is not None:
-            self._ticking.cancel()
+        if self._keeping is not None:
+            self._keeping.cancel()
         if self._timer is not None:
             self._timer.stop()
             self._timer.close()

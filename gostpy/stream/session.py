@@ -19,8 +19,8 @@ from gevent import get_hub
 from gevent.event import Event
 
 from gostpy.errors import ConnectionClosed, GostError, ProtocolError
-from gostpy.net import timers
 from gostpy.net.conn import Conn, ConnInfo
+from gostpy.net.keepalive import KeepAlive
 from gostpy.net.stream import PIECE, StreamEndpoint
 from gostpy.wire.codec import Buffer
 
@@ -88,8 +88,7 @@ class MuxSession:
         self._held_limit = held_limit
         self._pausing = 0
         self._heard = True
-        self._silence = 0.0
-        self._ticking: timers.Entry | None = None
+        self._keeping: KeepAlive | None = None
 
     # -- to be defined by the protocol -----------------------------------------------------------
 
@@ -175,8 +174,8 @@ class MuxSession:
         self.alive = False
         self.error = error
         self._corked.clear()
-        if self._ticking is not None:
-            self._ticking.cancel()
+        if self._keeping is not None:
+            self._keeping.cancel()
         self._leave_conn(now)
         get_hub().loop.run_callback(self._bury)
 
@@ -331,19 +330,19 @@ class MuxSession:
 
     def keep_alive(self, interval: float, limit: float) -> None:
         """Probe every ``interval`` seconds; ``limit`` seconds of silence end the session."""
-
         self._heard = True
-        self._ticking = timers.after(interval, lambda: self._tick(interval, limit))
+        self._keeping = KeepAlive(
+            interval, self._was_heard, self._probe_drained, self._silent, limit=limit
+        )
 
-    def _tick(self, interval: float, limit: float) -> None:
-        if self._heard or self._pausing:  # not reading: silence means nothing
-            self._heard = False
-            self._silence = 0.0
-        else:
-            self._silence += interval
-        if self._silence >= limit:
-            self.fail(ProtocolError(f"{self.name} peer was silent for {self._silence:g} s"))
-            return
+    def _was_heard(self) -> bool:
+        """Since the last time; who does not read cannot tell."""
+        heard, self._heard = self._heard, False
+        return heard or self._pausing != 0
+
+    def _probe_drained(self) -> None:
         if not self.full:
             self.probe()
-        self._ticking = timers.after(interval, lambda: self._tick(interval, limit))
+
+    def _silent(self, silence: float) -> None:
+        self.fail(ProtocolError(f"{self.name} peer was silent for {silence:g} s"))

@@ -328,7 +328,7 @@ def test_a_peer_that_is_heard_keeps_the_session():
 
 def test_no_keep_alive():
     session, _ = client(keepalive=False, keepalive_interval=0.0)
-    assert session._ticking is None
+    assert session._keeping is None
 
 
 def test_memory_of_one_stream_in_version_1():

@@ -16,12 +16,13 @@ from gevent.event import Event
 
 from gostpy.errors import ConnectionClosed, GostError, LimitExceeded, ProtocolError, Rejected
 from gostpy.net.conn import Conn
+from gostpy.net.keepalive import KeepAlive
 from gostpy.net.stream import StreamEndpoint
 from gostpy.net.timers import timeout
 from gostpy.stream.session import Delivered, MuxSession
 from gostpy.stream.ssh.channel import FIRST_WINDOW, PACKET, Channel
 from gostpy.stream.ssh.link import Link
-from gostpy.stream.ssh.requests import Pinger, Reply
+from gostpy.stream.ssh.requests import Reply
 from gostpy.wire.codec import Buffer
 from gostpy.wire.ssh.fields import Fields, uint32
 from gostpy.wire.ssh.messages import (
@@ -75,7 +76,6 @@ class Session(MuxSession):
         self._opening: dict[int, _Opening] = {}
         self._replies: deque[Reply] = deque()  # owed to the peer
         self._asked: deque[Callable[[bytes | None], None]] = deque()  # owed by the peer
-        self._pinger: Pinger | None = None
 
     # -- to be defined by the kind of session ------------------------------------------------------
 
@@ -132,8 +132,6 @@ class Session(MuxSession):
     def _end(self, error: BaseException, now: bool) -> None:
         if self.alive:
             self.transport.stopped = True
-            if self._pinger is not None:
-                self._pinger.cancel()
         super()._end(error, now)
 
     def _bury(self) -> None:
@@ -348,8 +346,25 @@ class Session(MuxSession):
             self.send(replies.popleft().payload)
 
     def keep_pinging(self, interval: float, limit: float, retries: int) -> None:
-        """Look from time to time whether the peer lives; see :class:`Pinger`."""
-        self._pinger = Pinger(self, interval, limit, retries)
+        """Look from time to time whether the peer lives: any answer says so, also that it knows
+        no such request.
+
+        Args:
+            interval: seconds from an answer to the next ping.
+            limit: seconds for an answer.
+            retries: pings in a row without an answer that end the session.
+        """
+
+        def probe() -> None:
+            number = keeping.asked
+            self.ask("ping", b"", lambda _: keeping.answered(number))
+
+        keeping = self._keeping = KeepAlive(
+            interval, lambda: False, probe, self._silent, answer=limit, retries=retries
+        )
+
+    def _silent(self, silence: float) -> None:
+        self.fail(ProtocolError(f"SSH peer was silent for {silence:g} s"))
 
 
 _REASONS: dict[int, str] = {
