@@ -297,7 +297,7 @@ def test_keepalive(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_keepalive(monkeypatch: pytest.MonkeyPatch) -> None:
     scheduled: list[float] = []
-    monkeypatch.setattr(client.timers, "after", lambda seconds, _: scheduled.append(seconds))
+    monkeypatch.setattr(client, "KeepAlive", lambda seconds, *_, **__: scheduled.append(seconds))
     device, far = PlayedDevice("10.0.0.2/24"), udp_socket()
     with client_of(far, device, HandlerOptions()):
         far.recv(2000)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from gostpy.errors import ConfigError, ConnectionClosed
-from gostpy.net import timers
 from gostpy.net.device import DeviceConn
+from gostpy.net.keepalive import KeepAlive
 from gostpy.net.packet import PacketConn
 from gostpy.processing.context import HandlerContext
 from gostpy.processing.tun.link import DeviceLost, Link, packets_of
@@ -43,7 +43,7 @@ class Client:
         bare = ":" in host and not host.endswith("]")
         self._network = "udp" if colon and port and not bare else "ip"
         self._link: Link | None = None
-        self._heard = 0.0
+        self._heard = False
 
     def run(self) -> None:
         """Dial once, and carry packets until that ends. Raises GostError, OSError, DeviceLost."""
@@ -56,14 +56,12 @@ class Client:
         packets = packets_of(conn)
         link = self._link = Link(device, packets, self._inward, self._outward)
         context.log.debug(f"{device.name} >> {self._target}/{self._network}")
-        started = timers.now()
-        keeping: timers.Entry | None = None
+        keeping: KeepAlive | None = None
         if self._network == "udp":
-            self._heard = started
             registration = Registration(self._options.token.encode(), tuple(own)).encode()
             packets.send_now(registration)
             if self._options.keepalive:
-                keeping = self._keep(packets, registration)
+                keeping = self._keep(link, packets, registration)
         try:
             link.run()
         finally:
@@ -71,25 +69,27 @@ class Client:
             if keeping is not None:
                 keeping.cancel()
 
-    def _keep(self, packets: PacketConn, registration: bytes) -> timers.Entry:
+    def _keep(self, link: Link, packets: PacketConn, registration: bytes) -> KeepAlive:
         """Register every ``ttl`` from now on."""
-        link = self._link
-        ttl = self._options.ttl
 
-        def again() -> None:
-            if packets.closed or self._link is not link or link is None:
-                return
-            if timers.now() - self._heard >= PATIENCE * ttl - 0.01:
-                link.end(TimeoutError(f"no answer from {self._target} in {PATIENCE * ttl:g} s"))
-                return
+        def register() -> None:
             try:
                 packets.send_now(registration)
             except (ConnectionClosed, OSError) as error:
                 link.end(error)
-                return
-            timers.after(ttl, again)
 
-        return timers.after(ttl, again)
+        def give_up(silence: float) -> None:
+            link.end(TimeoutError(f"no answer from {self._target} in {silence:g} s"))
+
+        self._heard = False
+        ttl = self._options.ttl
+        limit = (PATIENCE - 0.01) * ttl  # sums of fractions are not exact
+        return KeepAlive(ttl, self._was_heard, register, give_up, limit=limit)
+
+    def _was_heard(self) -> bool:
+        """An acknowledgement has come since the last time."""
+        heard, self._heard = self._heard, False
+        return heard
 
     def _inward(self, packets: list[bytes]) -> float:
         """From the device; the system makes no packets that are wrong."""
@@ -99,7 +99,7 @@ class Client:
     def _outward(self, data: bytes, _: str) -> float:
         """From the server."""
         if is_acknowledgement(data):
-            self._heard = timers.now()
+            self._heard = True
         elif addresses(data) is not None and self._link is not None:
             return self._link.deliver(data)
         return 0.0
