@@ -505,6 +505,23 @@ class Quic:
             self.packets.close()
 
 
+class _OnePeer:
+    """Sink of a client's packet conn: all datagrams are the server's, whatever the address that a
+    socket or a node in between reports."""
+
+    __slots__ = ("_address", "_quic")
+
+    def __init__(self, quic: Quic, address: str) -> None:
+        self._quic = quic
+        self._address = address
+
+    def datagram(self, data: bytes, _: str) -> None:
+        self._quic.datagram(data, self._address)
+
+    def ended(self, error: BaseException | None) -> None:
+        self._quic.ended(error)
+
+
 def dial_quic(
     packets: PacketConn, address: str, tls: QuicTLS, settings: QuicSettings, server_name: str
 ) -> Quic:
@@ -513,16 +530,15 @@ def dial_quic(
     Raises HandshakeFailed, ConnectionClosed.
     """
 
-    def send(datagrams: Sequence[bytes], to: str) -> None:
-        send_all(packets, datagrams, to)
+    def send(datagrams: Sequence[bytes], _: str) -> None:
+        send_all(packets, datagrams, address)
 
     info = ConnInfo(peer=packets.info.peer, local=packets.info.local)
     reading = getattr(packets, "read_now", None)
     quic = Quic(tls, settings, send, info, server_name, reading)
     quic.packets = packets
-    peer = packets.info.peer_address or address
-    packets.start(quic)
-    quic.connect(peer)
+    packets.start(_OnePeer(quic, address))
+    quic.connect(address)
     try:
         quic.wait()
     except BaseException:
