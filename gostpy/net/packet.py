@@ -36,6 +36,7 @@ from gostpy.net.timers import timeout
 
 __all__ = [
     "MAX_DATAGRAM",
+    "HubPackets",
     "PacketConn",
     "PacketSink",
     "StreamPackets",
@@ -71,6 +72,9 @@ _LOST = (
     errno.EACCES,
     errno.ENOBUFS,
 )
+
+# this datagram cannot leave, others can: to port 0 (a forged source), or a firewall forbids it
+_UNSENDABLE = (errno.EINVAL, errno.EPERM)
 
 _PAUSED, _RATE = 1, 2
 
@@ -165,23 +169,90 @@ class PacketConn:
         """Free what the conn holds."""
 
 
-class UDPSocket(PacketConn):
-    """A UDP socket: unconnected (``peer`` None), or with one peer. It is read into one buffer that
-    all sockets share."""
+class HubPackets(PacketConn):
+    """Base of packet conns that are at home on the hub: a user or a meter holds their datagrams
+    back, and one green thread may wait for the next. A subclass says how its source is held."""
 
     on_hub = True
 
-    __slots__ = ("_hold", "_io", "_lookups", "_names", "_peer", "_waiting", "sock")
+    __slots__ = ("_hold", "_reader")
+
+    def __init__(self, info: ConnInfo | None = None) -> None:
+        super().__init__(info)
+        self._hold = 0  # reasons
+        self._reader: Any = None
+
+    def _halt(self) -> None:
+        """There is a reason for holding datagrams back. Harmless when repeated."""
+
+    def _go_on(self) -> None:
+        """There is none any more; the conn is open. Harmless when repeated."""
+
+    def pause(self) -> None:
+        self._hold |= _PAUSED
+        self._halt()
+
+    def resume(self) -> None:
+        self._release(_PAUSED)
+
+    def _release(self, reason: int) -> None:
+        self._hold &= ~reason
+        if not self._hold and not self.closed:
+            self._go_on()
+
+    def _received(self, size: int) -> bool:
+        """Let the meter count a datagram that arrived; False: it is dropped."""
+        if not self.meter.admits(size, False):
+            return False
+        delay = self.meter.received(size)
+        if delay > 0.0:
+            self._hold |= _RATE
+            self._halt()
+            timers.after(rounded(delay), lambda: self._release(_RATE))
+        return True
+
+    def _sent(self, size: int) -> float:
+        """Let the meter count one that leaves: as ``send_now``; negative: it is dropped."""
+        return float(self.meter.sent(size)) if self.meter.admits(size, True) else -1.0
+
+    def _wait(self) -> None:
+        """In a green thread: until there is something new. Raises TimeoutError."""
+        with timeout(self.timeout or 0.0, "no datagram in time"):
+            self._reader = getcurrent()
+            try:
+                get_hub().switch()
+            finally:
+                self._reader = None
+
+    def _wake(self) -> None:
+        if self._reader is not None:
+            self._reader.switch()
+
+    def _wake_soon(self) -> None:
+        if self._reader is not None:
+            get_hub().loop.run_callback(self._wake)
+
+    def _broken(self, error: BaseException) -> None:
+        """The source cannot be used any more."""
+        sink, self.sink = self.sink, None
+        self.close()
+        if sink is not None:
+            sink.ended(error)
+
+
+class UDPSocket(HubPackets):
+    """A UDP socket: unconnected (``peer`` None), or with one peer. It is read into one buffer that
+    all sockets share."""
+
+    __slots__ = ("_io", "_lookups", "_names", "_peer", "sock")
 
     def __init__(self, sock: _socket.socket, peer: Any = None) -> None:
         super().__init__(ConnInfo(peer=peer, local=sock.getsockname()))
         self.sock = sock
         self._peer = format_address(peer) if peer else ""
         self._io = get_hub().loop.io(sock.fileno(), READ)
-        self._waiting: Any = None
         self._names: dict[str, Any] | None = None
         self._lookups = 0
-        self._hold = 0
 
     # -- in a green thread ---------------------------------------------------------------------
 
@@ -190,8 +261,12 @@ class UDPSocket(PacketConn):
             try:
                 data, sender = self._receive()
             except BlockingIOError:
-                with timeout(self.timeout or 0.0, "no datagram in time"):
+                self._io.start(self._wake)
+                try:
                     self._wait()
+                finally:
+                    if not self.closed:
+                        self._io.stop()
                 continue
             except OSError as error:
                 if error.errno in _LOST:
@@ -210,20 +285,6 @@ class UDPSocket(PacketConn):
         size, sender = self.sock.recvfrom_into(_received)
         return bytes(_view[:size]), format_address(sender)
 
-    def _wait(self) -> None:
-        self._waiting = getcurrent()
-        self._io.start(self._wake)
-        try:
-            get_hub().switch()
-        finally:
-            self._waiting = None
-            if not self.closed:
-                self._io.stop()
-
-    def _wake(self) -> None:
-        if self._waiting is not None:
-            self._waiting.switch()
-
     def send_to(self, data: bytes, address: str = "") -> None:
         if not self._peer and not self._known(address):
             self._look_up(address)
@@ -236,17 +297,12 @@ class UDPSocket(PacketConn):
         if not self.closed and not self._hold:
             self._io.start(self._readable)
 
-    def pause(self) -> None:
-        self._hold |= _PAUSED
+    def _halt(self) -> None:
         if not self.closed:
             self._io.stop()
 
-    def resume(self) -> None:
-        self._release(_PAUSED)
-
-    def _release(self, reason: int) -> None:
-        self._hold &= ~reason
-        if not self._hold and not self.closed and self.sink is not None:
+    def _go_on(self) -> None:
+        if self.sink is not None:
             self._io.start(self._readable)
 
     def _readable(self) -> None:
@@ -260,28 +316,14 @@ class UDPSocket(PacketConn):
                     if error.errno in _LOST:
                         continue
                     raise
-                if self.meter is not None and not self._metered(len(data)):
+                if self.meter is not None and not self._received(len(data)):
                     continue
                 if self.sink is not None:
                     self.sink.datagram(data, sender)
                 if self.closed or self._hold:
                     return
         except Exception as error:  # whatever it is, it ends this conn, not the loop
-            sink, self.sink = self.sink, None
-            self.close()
-            if sink is not None:
-                sink.ended(error)
-
-    def _metered(self, size: int) -> bool:
-        """Count a datagram that arrived; False: it is dropped."""
-        if not self.meter.admits(size, False):
-            return False
-        delay = self.meter.received(size)
-        if delay > 0.0:
-            self._hold |= _RATE
-            self._io.stop()
-            timers.after(rounded(delay), lambda: self._release(_RATE))
-        return True
+            self._broken(error)
 
     def send_now(self, data: bytes, address: str = "") -> float:
         if self.closed:
@@ -292,15 +334,16 @@ class UDPSocket(PacketConn):
             return 0.0
         delay = 0.0
         if self.meter is not None:
-            if not self.meter.admits(len(data), True):
+            delay = self._sent(len(data))
+            if delay < 0.0:
                 return 0.0
-            delay = self.meter.sent(len(data))
         try:
             self._send(data, address)
         except BlockingIOError:
             pass  # a full buffer: the datagram is lost, as datagrams may be
         except OSError as error:
-            if error.errno not in _LOST or error.errno == errno.EMSGSIZE:
+            lost = error.errno in _LOST or error.errno in _UNSENDABLE
+            if not lost or error.errno == errno.EMSGSIZE:
                 raise
         return delay
 
@@ -377,8 +420,7 @@ class UDPSocket(PacketConn):
         self._io.stop()
         self._io.close()
         self.sock.close()
-        if self._waiting is not None:
-            get_hub().loop.run_callback(self._wake)
+        self._wake_soon()
 
 
 class StreamPackets(PacketConn):

@@ -13,6 +13,7 @@ Differs   gost cuts datagrams off at ``readBufferSize``; here they arrive whole.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -308,6 +309,13 @@ class Sessions:
             self.ended(error)
 
     def datagram(self, data: bytes, address: str) -> None:
+        try:
+            self._datagram(data, address)
+        except Exception:  # a bug met by one peer must not end the others, and the socket
+            get_hub().handle_error(self, *sys.exc_info())
+            self.end(address)
+
+    def _datagram(self, data: bytes, address: str) -> None:
         session = self._sessions.get(address)
         if session is None:
             if self._closing:

@@ -16,6 +16,7 @@ from typing import Any
 import gevent
 import pytest
 
+from gostpy.addresses import ip_bytes
 from gostpy.channel import dtlspackets
 from gostpy.channel.dtls import Layer, Options
 from gostpy.channel.dtlspackets import Carrier
@@ -28,8 +29,10 @@ from gostpy.net.conn import Conn, format_address
 from gostpy.net.packet import UDPSocket, dial_udp
 from gostpy.options import parse
 from gostpy.stream import dtls as stream
+from gostpy.wire.ip import udp_packet
 from tests.channel.fakes import FakeGuards, SilentLog
 from tests.lossy import Lossy
+from tests.net.privileges import needs_raw_sockets
 from tests.stream.pki import Authority
 
 pytestmark = pytest.mark.timeout(30)
@@ -351,6 +354,22 @@ def test_forged_sources_leave_nothing_behind(far: Any) -> None:
             answers += sum(len(sock.recv(2000)) for _ in range(2))
     assert answers < 200 * (len(hello) + len(cookie))
     eventually(lambda: not server.sessions)
+    conn = near(server.address)
+    assert talk(conn, b"still") == b"still"
+    conn.close()
+
+
+@needs_raw_sockets
+def test_hello_from_port_0_does_not_end_the_listener(far: Any) -> None:
+    """Nobody can be answered there."""
+    server = far()
+    host, port = server.address
+    with Lossy(server.address, keep=True) as relay:
+        near(relay.address).close()
+        hello = relay.seen[0]
+    forged = udp_packet(ip_bytes(host) or b"", ip_bytes(host) or b"", (0, port), hello)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.sendto(forged[:26] + bytes(2) + forged[28:], (host, 0))  # without a checksum
     conn = near(server.address)
     assert talk(conn, b"still") == b"still"
     conn.close()

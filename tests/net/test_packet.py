@@ -181,6 +181,13 @@ def test_unreachable_peer_costs_nothing():
     client.close()
 
 
+def test_a_peer_that_cannot_be_answered_costs_nothing(server):
+    """Port 0 is what a forged datagram may come from."""
+    assert server.send_now(b"x", "127.0.0.1:0") == 0.0
+    server.send_to(b"x", "127.0.0.1:0")
+    assert not server.closed
+
+
 def test_bursts_come_by_callback(server, client):
     sink = Collector(200)
     server.start(sink)

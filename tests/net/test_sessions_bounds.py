@@ -51,3 +51,27 @@ def test_what_is_taken_does_not_count(bound):
     session.close()
     with pytest.raises(ConnectionClosed):
         session.recv_from()
+
+
+def test_a_peer_whose_sink_fails_ends_alone(bound, capsys):
+    listening, made = bound
+    got = []
+
+    class Broken:
+        def datagram(self, data, address):
+            raise KeyError("a bug")
+
+        def ended(self, error):
+            got.append("ended")
+
+    listening.datagram(b"x", "127.0.0.1:1000")
+    listening.datagram(b"x", "127.0.0.1:1001")
+    bad, good = made
+    bad.recv_from()
+    bad.start(Broken())
+    listening.datagram(b"y", "127.0.0.1:1000")
+    assert bad.closed
+    assert got == ["ended"]
+    assert not good.closed
+    assert not listening.packets.closed
+    assert "a bug" in capsys.readouterr().err
