@@ -65,10 +65,7 @@ class SegmentSocket(UDPSocket):
                 if self.closed or self._hold:
                     break
         except Exception as error:  # whatever it is, it ends this conn, not the loop
-            sink, self.sink = self.sink, None
-            self.close()
-            if sink is not None:
-                sink.ended(error)
+            self._broken(error)
 
     def send_segments(self, datagrams: Sequence[bytes], address: str = "") -> float:
         """Send datagrams of which all but the last are equally long; see ``send_now``."""

@@ -93,10 +93,7 @@ class BurstSocket(UDPSocket):
                 if self.closed or self._hold:
                     return
         except Exception as error:  # whatever it is, it ends this conn, not the loop
-            sink, self.sink = self.sink, None
-            self.close()
-            if sink is not None:
-                sink.ended(error)
+            self._broken(error)
 
     def read_now(self) -> None:
         """Hand over what has arrived already, without waiting for the loop to tell."""

@@ -101,10 +101,7 @@ class FakeTCPSocket(UDPSocket):
 
     def _over(self) -> None:
         """The system's connection is gone."""
-        sink, self.sink = self.sink, None
-        self.close()
-        if sink is not None:
-            sink.ended(ConnectionClosed("the peer closed the flow"))
+        self._broken(ConnectionClosed("the peer closed the flow"))
 
     def _close(self) -> None:
         with contextlib.suppress(OSError):
