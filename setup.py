@@ -12,7 +12,7 @@ version = re.search(r'__version__ = "([^"]+)"', (here / "gostpy/__init__.py").re
 extras = {
     "dtls": ["pyOpenSSL>=25"],
     "kcp": ["cramjam>=2.9", "pycryptodomex>=3.20"],
-    "quic": ["aioquic>=1.2"],
+    "quic": ["aioquic>=1.7,<1.8"],
     "serial": ["pyserial>=3.5"],
     "ss2022": ["blake3>=1.0"],
     "ssh": ["bcrypt>=4"],
