@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 
-from gostpy.wire.kcp.galois import MOST_SHARDS, combine, decoding_rows, parity_rows
+from gostpy.wire.kcp.galois import MOST_SHARDS, combine, lost_rows, parity_rows
 
 __all__ = ["DATA", "FEC_OVERHEAD", "PARITY", "Decoder", "Encoder", "kind_of"]
 
@@ -135,14 +135,12 @@ class Decoder:
         present = tuple(sorted(shards))[: self._data]
         used: list[bytes] = [shards[index] for index in present]
         size = max(map(len, used))
-        rows = decoding_rows(self._data, self._parity, present)
         found: list[bytes] = []
-        for index in range(self._data):
-            if index not in shards:
-                shard = combine(rows[index], used, size)
-                length = _SIZE.unpack_from(shard)[0]
-                if 2 <= length <= size:
-                    found.append(shard[2:length])
+        for row in lost_rows(self._data, self._parity, present):
+            shard = combine(row, used, size)
+            length = _SIZE.unpack_from(shard)[0]
+            if 2 <= length <= size:
+                found.append(shard[2:length])
         return found
 
     def _learn(self, number: int, kind: int) -> None:
