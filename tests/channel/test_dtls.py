@@ -31,9 +31,14 @@ from gostpy.options import parse
 from gostpy.stream import dtls as stream
 from gostpy.wire.ip import udp_packet
 from tests.channel.fakes import FakeGuards, SilentLog
+from tests.contract.pairing import Pair
+from tests.engine.conftest import stage
+from tests.engine.running import Stage, dial, read_all
 from tests.lossy import Lossy
 from tests.net.privileges import needs_raw_sockets
 from tests.stream.pki import Authority
+
+__all__ = ["stage"]
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -397,6 +402,46 @@ def test_garbage_inside_a_conn_is_ignored(far: Any) -> None:
         conn.close()
 
 
+@pytest.mark.parametrize("kind", [21, 22], ids=["alert", "handshake"])
+def test_forged_records_take_no_number(far: Any, kind: int) -> None:
+    """Records that are no data, with numbers that are expected next, from another host."""
+    server = far()
+    with Lossy(server.address) as relay:
+        conn = near(relay.address)
+        assert talk(conn, b"x") == b"x"
+        behind = next(iter(relay._behind.values()))
+        for number in range(30):
+            head = bytes((kind, 0xFE, 0xFD, 0, 1)) + number.to_bytes(6, "big")
+            behind.send(head + b"\0\x30" + bytes(48))
+        for _ in range(20):
+            assert talk(conn, b"y" * 5000) == b"y" * 5000
+        conn.close()
+        eventually(lambda: not server.sessions)
+    assert not server.errors
+
+
+def test_end_after_lost_data_is_an_error_without_a_trace(
+    far: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Data, a datagram that is lost, data, close_notify."""
+    server = far()
+    with Lossy(server.address) as relay:
+        conn = near(relay.address)
+        assert talk(conn, b"x") == b"x"
+        relay.dead = True
+        conn.sendall(b"lost")
+        gevent.sleep(0.05)
+        relay.dead = False
+        conn.sendall(b"late")
+        gevent.sleep(0.05)
+        conn.close()
+        started = timers.now()
+        eventually(lambda: server.errors)
+        assert timers.now() - started < 1.8
+    assert isinstance(server.errors[0], ConnectionClosed)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_silent_clients_are_given_up(far: Any) -> None:
     """A handshake that stops after the cookie."""
     server = far()
@@ -489,3 +534,14 @@ def test_openssl_server(openssl: str, tmp_path: Path) -> None:
             conn.close()
         finally:
             server.kill()
+
+
+def test_proxy_header_travels_inside(stage: Stage) -> None:
+    """Where gost's listener looks for it."""
+    told = {"service": "metadata: {proxyProtocol: 2}", "node": "proxyProtocol: 2"}
+    pair = Pair(stage, "dtls", stage.greeter("in"), **told)
+    with dial(pair.port) as sock:
+        assert read_all(sock) == b"in"
+        local = sock.getsockname()
+    (conn,) = pair.seen.conns
+    assert conn.info.source == local
