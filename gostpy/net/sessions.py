@@ -14,28 +14,24 @@ Differs   gost cuts datagrams off at ``readBufferSize``; here they arrive whole.
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gevent import get_hub, getcurrent, sleep, spawn_raw
+from gevent import get_hub, sleep, spawn_raw
 
 from gostpy.errors import ConnectionClosed
 from gostpy.net import lasting, timers
 from gostpy.net.conn import ConnInfo
-from gostpy.net.metered import rounded
 from gostpy.net.packet import PacketConn, PacketSink
-from gostpy.net.timers import timeout
+from gostpy.net.queued import QueuedPackets
 from gostpy.net.udpburst import send_all
 
 __all__ = ["Session", "SessionLimits", "Sessions"]
 
-_PAUSED, _RATE = 1, 2
-
 _MOST_QUEUED = 8 << 20
 """Bytes that may wait in all sessions of a socket together, with ``_OBJECT`` for each datagram."""
-_OBJECT = 64
+_OBJECT = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ class SessionLimits:
 _DEFAULT = SessionLimits()
 
 
-class Session(PacketConn):
+class Session(QueuedPackets):
     """One peer of a shared socket.
 
     Attributes:
@@ -70,12 +66,9 @@ class Session(PacketConn):
     """
 
     __slots__ = (
-        "_hold",
-        "_queue",
         "_queued",
         "_sessions",
         "_taken",
-        "_waiting",
         "held",
         "idle",
         "key",
@@ -91,60 +84,31 @@ class Session(PacketConn):
         self.held = False
         self.idle = False  # nothing came or went since the last sweep
         self._sessions = sessions
-        self._queue: deque[bytes] = deque()
         self._queued = 0
         self._taken = False
-        self._hold = 0
-        self._waiting: Any = None
 
-    def deliver(self, data: bytes) -> None:
-        """A datagram of the peer. On the hub."""
-        self.idle = False
-        meter = self.meter
-        if meter is not None:
-            if not meter.admits(len(data), False):
-                return
-            delay = meter.received(len(data))
-        sink = self.sink
-        if sink is not None and not self._hold:
-            sink.datagram(data, self.peer)
-        else:
-            limits = self._sessions.limits
-            most = limits.queue_size
-            if len(self._queue) >= most or self._queued > most * limits.buffer_size:
-                return
-            if self._sessions.queued > _MOST_QUEUED:
-                return
-            self._queue.append(data)
-            self._queued += len(data)
-            self._sessions.queued += len(data) + _OBJECT
-            if self._waiting is not None and not self._hold:
-                get_hub().loop.run_callback(self._wake)
-        if meter is not None and delay > 0.0:
-            self._hold |= _RATE
-            timers.after(rounded(delay), lambda: self._release(_RATE))
+    def _put(self, data: bytes, address: str) -> bool:
+        sessions, waiting = self._sessions, len(self._queue)
+        most, size = sessions.limits.queue_size, sessions.limits.buffer_size
+        if waiting >= most or self._queued > most * size or sessions.queued > _MOST_QUEUED:
+            return False
+        self._queue.append((data, address))
+        self._queued += len(data)
+        sessions.queued += len(data) + _OBJECT
+        return True
+
+    def _next(self) -> tuple[bytes, str]:
+        datagram = self._queue.popleft()
+        size = len(datagram[0])
+        self._queued -= size
+        self._sessions.queued -= size + _OBJECT
+        return datagram
 
     # -- in a green thread ---------------------------------------------------------------------
 
     def recv_from(self) -> tuple[bytes, str]:
         self._take()
-        while not self._queue or self._hold:
-            if self.closed:
-                raise ConnectionClosed("session is closed")
-            with timeout(self.timeout or 0.0, "no datagram in time"):
-                self._waiting = getcurrent()
-                try:
-                    get_hub().switch()
-                finally:
-                    self._waiting = None
-        data = self._queue.popleft()
-        self._queued -= len(data)
-        self._sessions.queued -= len(data) + _OBJECT
-        return data, self.peer
-
-    def _wake(self) -> None:
-        if self._waiting is not None:
-            self._waiting.switch()
+        return super().recv_from()
 
     def send_to(self, data: bytes, address: str = "") -> None:
         if self.on_hub:
@@ -163,8 +127,7 @@ class Session(PacketConn):
 
     def start(self, sink: PacketSink) -> None:
         self._take()
-        self.sink = sink
-        self._drain()
+        super().start(sink)
 
     def _take(self) -> None:
         """Somebody serves it."""
@@ -172,36 +135,15 @@ class Session(PacketConn):
             self._taken = True
             self._sessions.untaken -= 1
 
-    def _drain(self) -> None:
-        queue = self._queue
-        while queue and self.sink is not None and not self._hold:
-            data = queue.popleft()
-            self._queued -= len(data)
-            self._sessions.queued -= len(data) + _OBJECT
-            self.sink.datagram(data, self.peer)
-
-    def pause(self) -> None:
-        self._hold |= _PAUSED
-
-    def resume(self) -> None:
-        self._release(_PAUSED)
-
-    def _release(self, reason: int) -> None:
-        self._hold &= ~reason
-        if not self._hold:
-            self._drain()
-            self._wake()
-
     def send_now(self, data: bytes, address: str = "") -> float:
         if self.closed:
             raise ConnectionClosed("session is closed")
         self.idle = False
         delay = 0.0
-        meter = self.meter
-        if meter is not None:
-            if not meter.admits(len(data), True):
+        if self.meter is not None:
+            delay = self._sent(len(data))
+            if delay < 0.0:
                 return 0.0
-            delay = meter.sent(len(data))
         delay = max(self._sessions.packets.send_now(data, self.peer), delay)
         if not (self._sessions.limits.keepalive or self.held):
             self._end_soon()
@@ -241,10 +183,8 @@ class Session(PacketConn):
         self._take()
         self._sessions.queued -= self._queued + len(self._queue) * _OBJECT
         self._queued = 0
-        self._queue.clear()
         self._sessions.forget(self)
-        if self._waiting is not None:
-            get_hub().loop.run_callback(self._wake)
+        super()._close()
 
 
 class Sessions:
@@ -310,24 +250,27 @@ class Sessions:
 
     def datagram(self, data: bytes, address: str) -> None:
         try:
-            self._datagram(data, address)
+            session = self._sessions.get(address)
+            if session is None:
+                self._meet(data, address)
+            else:
+                session.idle = False
+                session.deliver(data, address)
         except Exception:  # a bug met by one peer must not end the others, and the socket
             get_hub().handle_error(self, *sys.exc_info())
             self.end(address)
 
-    def _datagram(self, data: bytes, address: str) -> None:
-        session = self._sessions.get(address)
-        if session is None:
-            if self._closing:
+    def _meet(self, data: bytes, address: str) -> None:
+        """A datagram of an unknown peer."""
+        if self._closing:
+            return
+        if self._first is not None:
+            data = self._first(data, address)
+            if not data:
                 return
-            if self._first is not None:
-                data = self._first(data, address)
-                if not data:
-                    return
-            session = self.begin(address)
-            if session is None:
-                return
-        session.deliver(data)
+        session = self.begin(address)
+        if session is not None:
+            session.deliver(data, address)
 
     def welcomes(self, data: bytes, address: str) -> bool:
         """The datagram may begin a session."""
