@@ -4,6 +4,8 @@ Serving, passwords are those of the listener's ``auth`` or auther, keys those of
 ``authorized_keys`` file; with neither everybody is let in. The host key is that of the TLS
 certificate unless there is a file. Dialing, what can be shown is tried in turn: the password of
 the dialer's ``auth``, the key file, the keys of a running agent.
+
+Differs   an ``authorized_keys`` file without a key lets nobody in (gost: everybody).
 """
 
 from __future__ import annotations
@@ -110,7 +112,7 @@ class Layer:
             def password(user: str, word: str) -> bool:
                 return authenticate(user, word, client) is not None
 
-        admission = Admission(password, self._keys or frozenset())
+        admission = Admission(password, self._keys)
         return _complaining(link, lambda: accept_login(link, admission))
 
     # -- dialing -------------------------------------------------------------------------------

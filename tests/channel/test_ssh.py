@@ -201,6 +201,12 @@ def test_login_with_a_key(files):
         shake(server, dialing(user="u", password="pw"))
 
 
+def test_a_file_without_a_key_lets_nobody_in(files):
+    server = listening({"authorizedKeys": files.text("allowed", "# nobody yet\n")})
+    with pytest.raises(AuthFailed, match="the server takes publickey"):
+        shake(server, dialing(user="u"))
+
+
 def test_login_with_a_password():
     asked = []
 

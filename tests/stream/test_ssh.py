@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gostpy.errors import AuthFailed, ConnectionClosed, ProtocolError
+from gostpy.errors import AuthFailed, ConnectionClosed, LimitExceeded, ProtocolError
 from gostpy.stream.ssh import (
     Admission,
     Identity,
@@ -18,12 +18,14 @@ from gostpy.stream.ssh import (
     accept_login,
     channel,
     connect_link,
+    connect_login,
     login,
     session,
 )
 from gostpy.stream.ssh.session import OpenRefused
 from gostpy.wire.ssh.fields import Fields, string, uint32
-from gostpy.wire.ssh.keys import PrivateKey
+from gostpy.wire.ssh.keyexchange import KexInit
+from gostpy.wire.ssh.keys import ALGORITHMS, PrivateKey
 from gostpy.wire.ssh.messages import ADJUST, Message, Open, OpenReason, global_request
 from gostpy.wire.ssh.transport import Disconnected, Transport
 from tests.stream.sshpairs import HOST_KEY, by_hand, conns, links
@@ -163,7 +165,8 @@ def test_the_window_grows_for_a_reader_that_keeps_up():
     assert granted[-1] == channel.LARGEST_WINDOW // 2
 
 
-def test_the_peers_window_is_kept_to():
+def test_the_peers_window_is_kept_to(monkeypatch):
+    monkeypatch.setattr(channel, "_SMALLEST_OUT", 4)
     _, delivered, peer = by_hand()
     peer.say(Open("gost-tunnel", 7, 10, 4).encode())
     peer.hear()
@@ -219,7 +222,7 @@ def test_standard_error_is_not_wanted_but_counts():
 @pytest.mark.parametrize("kind", ["session", "direct-tcpip", "forwarded-tcpip", "", "x" * 1000])
 def test_other_channels_are_refused(kind):
     serving, delivered, peer = by_hand()
-    peer.say(Open(kind, 9, 100, 100, b"whatever").encode())
+    peer.say(Open(kind, 9, 1000, 1000, b"whatever").encode())
     fields = Fields(peer.hear())
     assert (fields.byte(), fields.uint32()) == (Message.OPEN_FAILURE, 9)
     assert fields.uint32() == OpenReason.UNKNOWN_TYPE
@@ -238,6 +241,49 @@ def test_a_refusal_reaches_who_asked():
         asking.open()
     assert caught.value.reason == OpenReason.UNKNOWN_TYPE
     assert asking.alive
+
+
+@pytest.mark.parametrize("size", [0, 1, 255])
+def test_packets_that_are_too_small_end_the_session(size):
+    serving, delivered, peer = by_hand()
+    peer.say(Open("gost-tunnel", 7, 1 << 20, size).encode())
+    with pytest.raises(Disconnected, match=f"only {size} bytes"):
+        until_the_end(peer.link.read)
+    assert not (serving.alive or delivered)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(b"", id="cut"),
+        pytest.param(uint32(1) + uint32(1 << 20) + uint32(0), id="packets of nothing"),
+    ],
+)
+def test_who_asked_hears_of_an_answer_that_is_wrong(end):
+    server, client = links()
+    asking = TunnelClient(client)
+    asking.start()
+    opening = gevent.spawn(asking.open)
+    asked = Open.read(Fields(server.read(), 1))
+    server.send(about(Message.OPEN_CONFIRMATION, asked.sender) + end)
+    server.flush()
+    with pytest.raises(ConnectionClosed):
+        opening.get(timeout=5)
+
+
+def test_only_so_many_channels_are_asked_for(monkeypatch):
+    monkeypatch.setattr(session, "MOST_CHANNELS", 2)
+    _, client = links()
+    asking = TunnelClient(client)
+    asking.start()
+    openings = [gevent.spawn(asking.open) for _ in range(2)]
+    gevent.idle()
+    assert asking.busy
+    assert asking.stream_count == 2
+    with pytest.raises(LimitExceeded):
+        asking.open()
+    asking.close()
+    gevent.joinall(openings)
 
 
 def test_an_answer_is_not_awaited_for_ever(monkeypatch):
@@ -300,6 +346,33 @@ def test_what_comes_together_with_the_login(early):
     else:
         with pytest.raises(Disconnected):
             until_the_end(link.read)
+
+
+@pytest.mark.parametrize("rekeys", [False, True], ids=["a question", "a key exchange"])
+def test_what_is_answered_by_itself_comes_together_with_the_login(rekeys):
+    here, there = conns()
+
+    def serve():
+        link = accept_link(here, HOST_KEY)
+        assert [link.read()[0] for _ in range(2)] == [5, Message.USERAUTH_REQUEST]
+        link.send(bytes((Message.SERVICE_ACCEPT,)) + string("ssh-userauth"))
+        link.send(bytes((Message.USERAUTH_SUCCESS,)))
+        if rekeys:
+            link.transport.rekey()
+        else:
+            link.send(b"\x08")  # a message that nobody knows
+        link.flush()
+        TunnelServer(link, echoing).start()
+
+    gevent.spawn(serve)
+    link = connect_link(there)
+    connect_login(link, Identity("u"))
+    asking = TunnelClient(link)
+    asking.start()
+    with gevent.Timeout(5):
+        conn = asking.open()
+    conn.sendall(b"hi")
+    assert read(conn, 2) == b"hi"
 
 
 def test_the_end_of_a_session_ends_everything():
@@ -407,23 +480,43 @@ def test_a_broken_rule_ends_the_session(wrong):
         until_the_end(delivered[0].recv)
 
 
-def test_answers_that_nobody_reads_end_the_session():
+@pytest.mark.parametrize(
+    "request_", [global_request("x", True), b"\x08"], ids=["request", "unknown message"]
+)
+def test_answers_that_nobody_reads_end_the_session(request_):
     serving, _, peer = by_hand()
     peer.link.conn.endpoint.pause()
-    request = global_request("x", True)
 
     def flood():
         while serving.alive:
             for _ in range(500):
-                peer.link.send(request)
+                peer.link.send(request_)
             peer.link.flush()
 
     flooding = gevent.spawn(flood)
     with gevent.Timeout(20):
         while serving.alive:
             gevent.sleep(0.01)
+            assert serving.conn.endpoint.unsent < 4 << 20
     flooding.kill()
     assert "does not read" in str(serving.error)
+
+
+@pytest.mark.parametrize("who", ["server", "client"])
+def test_a_key_exchange_does_not_last_for_ever(monkeypatch, who):
+    monkeypatch.setattr(session, "_EXCHANGE_TIMEOUT", 0.05)
+    serving, _, peer = by_hand()
+    if who == "server":
+        serving.transport.rekey()
+        serving.send(global_request("x", False))
+    else:
+        transport = peer.link.transport
+        transport.emit(*transport.seal(KexInit.make(True, ALGORITHMS, False).encode()))
+        peer.link.flush()
+    with gevent.Timeout(5):
+        while serving.alive:
+            gevent.sleep(0.01)
+    assert "key exchange" in str(serving.error)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -556,6 +649,7 @@ LOGINS = [
     pytest.param(
         Admission(None, KEYS), Identity("u", "", lambda: [HOST_KEY.signer]), False, id="wrong key"
     ),
+    pytest.param(Admission(None, frozenset()), Identity("u"), False, id="no keys"),
     pytest.param(
         Admission(password, KEYS),
         Identity("u", "no", lambda: [HOST_KEY.signer, USER_KEY.signer]),

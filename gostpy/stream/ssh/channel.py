@@ -3,7 +3,8 @@
 In    The peer may send what the window allows. It begins small and doubles, up to that of gost,
       each time half of it was consumed: a reader that keeps up soon has a wide one, one that is
       stuck makes this side keep little.
-Out   What the peer's window does not allow waits, and the source is told to stop.
+Out   What the peer's window does not allow waits, and the source is told to stop. A peer that takes
+      less than 256 bytes in a packet is refused: each packet costs the same work.
 End   EOF ends one direction. CLOSE ends both: what came before is still read, what is written
       after it is lost. gost ends its channels by CLOSE alone. Both sides send one.
 """
@@ -31,6 +32,7 @@ PACKET = 32768
 """Data in one message towards us, as in gost."""
 
 _MAX_WINDOW = 0xFFFFFFFF
+_SMALLEST_OUT = 256
 _LARGEST_OUT = 65536  # data in one message from us, whatever the peer says
 
 
@@ -83,8 +85,8 @@ class Channel(StreamEndpoint):
 
     def confirmed(self, remote: int, window: int, packet: int) -> None:
         """The peer's side is known. Raises ProtocolError."""
-        if packet < 1:
-            raise ProtocolError("SSH peer takes no data in a packet")
+        if packet < _SMALLEST_OUT:
+            raise ProtocolError(f"SSH peer takes only {packet} bytes in a packet")
         self.remote, self._room, self._packet = remote, window, min(packet, _LARGEST_OUT)
 
     # -- out -------------------------------------------------------------------------------------

@@ -200,7 +200,7 @@ class ForwardingClient(Session):
 
     @property
     def stream_count(self) -> int:
-        return len(self._streams) + len(self._opening) + self._ways
+        return super().stream_count + self._ways
 
     def open(self) -> Conn:
         """A way: the connector says what it wants. Raises ConnectionClosed."""

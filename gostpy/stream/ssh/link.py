@@ -42,7 +42,7 @@ class Link:
 
     def flush(self) -> None:
         """Send what was made. Raises OSError."""
-        out, self._out = self._out, []
+        out = self.take_output()
         if out:
             self.conn.sendall(b"".join(out))
 
@@ -71,6 +71,11 @@ class Link:
         left = list(self._arrived)
         self._arrived.clear()
         return left
+
+    def take_output(self) -> list[Buffer]:
+        """What was made and has not been sent."""
+        out, self._out = self._out, []
+        return out
 
     def complain(self, error: ProtocolError, reason: int = PROTOCOL_ERROR) -> None:
         """Tell the peer why it ends, if it can be told."""

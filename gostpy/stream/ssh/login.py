@@ -32,15 +32,15 @@ class Admission:
 
     Attributes:
         password: (user, password) -> whether it is right; may block.
-        keys: public keys as on the wire, of any user.
+        keys: public keys as on the wire, of any user; an empty set lets nobody in by a key.
     """
 
     password: Callable[[str, str], bool] | None = None
-    keys: frozenset[bytes] = frozenset()
+    keys: frozenset[bytes] | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:
-        named = (("password", self.password is not None), ("publickey", bool(self.keys)))
+        named = (("password", self.password is not None), ("publickey", self.keys is not None))
         return tuple(name for name, offered in named if offered)
 
 
@@ -94,14 +94,14 @@ def _judge(
     if method == "password" and admission.password is not None:
         changes, password = fields.boolean(), fields.text()
         return _SUCCESS if not changes and admission.password(user, password) else None
-    if method == "publickey" and admission.keys:
-        return _judge_key(link, admission, user, fields)
+    if method == "publickey" and admission.keys is not None:
+        return _judge_key(link, admission.keys, user, fields)
     return None
 
 
-def _judge_key(link: Link, admission: Admission, user: str, fields: Fields) -> bytes | None:
+def _judge_key(link: Link, keys: frozenset[bytes], user: str, fields: Fields) -> bytes | None:
     signed, algorithm, public = fields.boolean(), fields.text(), fields.string()
-    if public not in admission.keys or algorithm not in algorithms_of(key_type(public)):
+    if public not in keys or algorithm not in algorithms_of(key_type(public)):
         return None
     if not signed:
         return bytes((Message.USERAUTH_PK_OK,)) + string(algorithm) + string(public)

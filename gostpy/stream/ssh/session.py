@@ -3,7 +3,8 @@
 Wire      see gostpy/wire/ssh/messages.py
 Source    RFC 4254; golang.org/x/crypto/ssh is the peer in gost
 Differs   a peer may have 16384 channels at a time; all together may keep 16 MiB that was not read,
-          above which the whole session is not read. gost has no limits.
+          above which the whole session is not read. A key exchange has to be over in a minute.
+          gost has no limits.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gevent import get_hub
 from gevent.event import Event
 
 from gostpy.errors import ConnectionClosed, GostError, LimitExceeded, ProtocolError, Rejected
+from gostpy.net import timers
 from gostpy.net.conn import Conn
 from gostpy.net.keepalive import KeepAlive
 from gostpy.net.stream import StreamEndpoint
@@ -42,7 +44,7 @@ MOST_CHANNELS = 16384
 _HELD_LIMIT = 16 << 20
 _OPEN_TIMEOUT = 30.0
 _UNREAD_LIMIT = 1 << 20  # answers that wait for a peer that does not read
-_OVERHEAD = 40
+_EXCHANGE_TIMEOUT = 60.0
 _MOST_UNANSWERED = 256  # requests of the peer that wait for their handler
 
 _DATA = int(Message.DATA)
@@ -76,6 +78,7 @@ class Session(MuxSession):
         self._opening: dict[int, _Opening] = {}
         self._replies: deque[Reply] = deque()  # owed to the peer
         self._asked: deque[Callable[[bytes | None], None]] = deque()  # owed by the peer
+        self._exchanging: timers.Entry | None = None
 
     # -- to be defined by the kind of session ------------------------------------------------------
 
@@ -99,6 +102,8 @@ class Session(MuxSession):
         transport.emit = self._emit
         transport.receive = self._receive
         transport.resumed = self._resumed
+        for part in self._link.take_output():  # what had to be answered there
+            self._emit(part, b"")
         try:
             for payload in self._link.take():  # said right after the login
                 self._receive(memoryview(payload))
@@ -109,6 +114,7 @@ class Session(MuxSession):
 
     def feed(self, data: Buffer) -> None:
         self.transport.feed(data)
+        self._look_after()
 
     def fail(self, error: BaseException) -> None:
         if self.alive and isinstance(error, ProtocolError) and not isinstance(error, Disconnected):
@@ -132,6 +138,7 @@ class Session(MuxSession):
     def _end(self, error: BaseException, now: bool) -> None:
         if self.alive:
             self.transport.stopped = True
+            self._stop_waiting()
         super()._end(error, now)
 
     def _bury(self) -> None:
@@ -145,7 +152,11 @@ class Session(MuxSession):
 
     @property
     def busy(self) -> bool:
-        return super().busy or len(self._streams) >= MOST_CHANNELS
+        return super().busy or self.stream_count >= MOST_CHANNELS
+
+    @property
+    def stream_count(self) -> int:
+        return len(self._streams) + len(self._opening)
 
     # -- out ---------------------------------------------------------------------------------------
 
@@ -154,15 +165,29 @@ class Session(MuxSession):
         if not self.alive:
             return
         self.transport.send(payload)
-        if self.full:
-            self._unread += len(payload) + _OVERHEAD
-            if self._unread > _UNREAD_LIMIT:
-                self.fail(ProtocolError("SSH peer asks for answers and does not read them"))
+        self._look_after()
 
-    def _emit(self, head: bytes, body: bytes) -> None:
+    def _emit(self, head: Buffer, body: Buffer) -> None:
         if not self._corked:
             get_hub().loop.run_callback(self.flush)
         self._corked += (head, body)
+        if self.full:
+            self._unread += len(head) + len(body)
+
+    def _look_after(self) -> None:
+        """The transport has answered by itself, perhaps, or begun a key exchange."""
+        if self._unread > _UNREAD_LIMIT:
+            self.fail(ProtocolError("SSH peer asks for answers and does not read them"))
+        elif self.transport.holding and self._exchanging is None and self.alive:
+            self._exchanging = timers.after(_EXCHANGE_TIMEOUT, self._exchange_lasts)
+
+    def _exchange_lasts(self) -> None:
+        self.fail(ProtocolError("SSH peer does not end a key exchange"))
+
+    def _stop_waiting(self) -> None:
+        if self._exchanging is not None:
+            self._exchanging.cancel()
+            self._exchanging = None
 
     def send_channel(self, channel: StreamEndpoint, remote: int, data: Buffer, limit: int) -> bool:
         """Send data of a channel, at most ``limit`` bytes in a message, while not ``holding``.
@@ -183,10 +208,12 @@ class Session(MuxSession):
             accepted = self.send_now(channel, packets)
         if transport.due:
             transport.rekey()
+            self._look_after()
         return accepted
 
     def _resumed(self) -> None:
         """A key exchange is over: what waited for that goes on in a callback of its own."""
+        self._stop_waiting()
         get_hub().loop.run_callback(self._go_on_sending)
 
     def _go_on_sending(self) -> None:
@@ -206,9 +233,14 @@ class Session(MuxSession):
         return channel
 
     def open_channel(self, kind: str, fields: bytes = b"") -> Conn:
-        """Ask for a channel and wait. Raises OpenRefused, ConnectionClosed, TimeoutError."""
+        """Ask for a channel and wait.
+
+        Raises OpenRefused, ConnectionClosed, TimeoutError; LimitExceeded: there are too many.
+        """
         if not self.alive:
             raise ConnectionClosed(str(self.error or "session is closed"))
+        if self.stream_count >= MOST_CHANNELS:
+            raise LimitExceeded(f"more than {MOST_CHANNELS} channels")
         channel = self._add()
         opening = self._opening[channel.id] = _Opening(channel)
         self.send(Open(kind, channel.id, FIRST_WINDOW, PACKET, fields).encode())
@@ -306,15 +338,17 @@ class Session(MuxSession):
 
     def _answered(self, kind: int, number: int, fields: Fields) -> None:
         """The peer says whether a channel is open."""
-        opening = self._opening.pop(number, None)
+        opening = self._opening.get(number)
         if opening is None:
             raise ProtocolError(f"SSH peer answers for channel {number}, which was not asked for")
         if kind == Message.OPEN_FAILURE:
             reason, text = fields.uint32(), fields.string()
+            del self._opening[number]
             opening.failed(OpenRefused(reason, text.decode("utf-8", "replace")[:200]))
             return
         channel = opening.channel
         channel.confirmed(fields.uint32(), fields.uint32(), fields.uint32())
+        del self._opening[number]  # not before: who waits hears of an answer that is wrong
         self._streams[number] = channel
         opening.conn = self.make_conn(channel)  # now: data may follow at once
         opening.done.set()

@@ -47,7 +47,8 @@ _LEAST = 64  # what a packet counts besides its bytes
 
 _MAX_LINE = 255
 _MAX_GREETING = 16384  # lines that a server may send before its version
-_MAX_HELD = 64 << 20  # written by careless users of the machine during a key exchange
+_MAX_HELD = 16 << 20  # of memory, by what is sent during a key exchange
+_HELD_EACH = 160  # memory of a message besides its bytes
 
 _EMPTY = b""
 
@@ -135,7 +136,7 @@ class Transport:
         """Send a message; during a key exchange it waits."""
         if self.holding:
             self._held.append((head, bytes(data)))
-            self._held_size += len(head) + len(data)
+            self._held_size += len(head) + len(data) + _HELD_EACH
             if self._held_size > _MAX_HELD:
                 raise ProtocolError("SSH peer does not end a key exchange")
             return
