@@ -46,6 +46,7 @@ setup(
         "gevent-websocket>=0.10.1",
         "greenlet>=3",
         "hpack>=4.1",
+        "pybase64>=1.4",
         "cryptography>=47",
         "PyNaCl>=1.5",
         "ruamel.yaml>=0.18",

@@ -14,6 +14,8 @@ import binascii
 import os
 import re
 
+from pybase64 import b64decode, b64encode  # twenty times as fast as binascii, strict as well
+
 from gostpy.errors import ProtocolError
 from gostpy.wire.codec import Buffer
 
@@ -70,24 +72,22 @@ def split_target(target: str) -> tuple[str, str]:
 
 def one_line(data: Buffer) -> bytes:
     """Data of any size as one line, as a push has it."""
-    return binascii.b2a_base64(data)
+    return b64encode(data) + b"\n"
 
 
 def lines(data: Buffer) -> bytes:
     """Data as lines of a pull."""
     size = len(data)
     if size <= LINE:
-        return binascii.b2a_base64(data)
+        return one_line(data)
     view = memoryview(data)
-    return b"".join(
-        [binascii.b2a_base64(view[start : start + LINE]) for start in range(0, size, LINE)]
-    )
+    return b"".join([one_line(view[start : start + LINE]) for start in range(0, size, LINE)])
 
 
 def decode_line(line: bytes) -> bytes:
     """The data of a line without its end. Raises ProtocolError."""
     try:
-        return binascii.a2b_base64(line.rstrip(b"\r"), strict_mode=True)
+        return b64decode(line.rstrip(b"\r"), validate=True)
     except binascii.Error as error:
         raise ProtocolError(f"pht: bad base64: {error}") from None
 
