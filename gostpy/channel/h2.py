@@ -18,6 +18,7 @@ from typing import Any
 from gostpy.errors import ConfigError, ConnectionClosed, HandshakeFailed, ProtocolError
 from gostpy.interfaces import Context, Deliver, ExchangeRequest
 from gostpy.net.conn import Conn
+from gostpy.net.timers import timeout
 from gostpy.options import opt
 from gostpy.stream.http2 import Session, Stream
 from gostpy.stream.http2accept import accept_http2, date, set_source
@@ -27,6 +28,9 @@ from gostpy.wire.http2headers import configured_lines
 __all__ = ["DialOptions", "ListenOptions", "Mux", "SecureMux", "TunnelSession"]
 
 USER_AGENT = "Go-http-client/2.0"
+
+ANSWER_TIMEOUT = 15.0
+"""Seconds for a node to answer the request for a tunnel."""
 
 
 @dataclass(frozen=True)
@@ -151,15 +155,16 @@ class TunnelSession(Session):
     def open(self) -> Conn:
         """A tunnel.
 
-        Raises HandshakeFailed: the node refuses. ConnectionClosed: the session has ended, another
-        one may do better.
+        Raises HandshakeFailed: the node refuses. TimeoutError: it does not answer.
+        ConnectionClosed: the session has ended, another one may do better.
         """
         conn = super().open()
         stream = conn.endpoint
         assert isinstance(stream, Stream)
         try:
             stream.ask(self._fields)
-            answer = stream.response()
+            with timeout(ANSWER_TIMEOUT, "the node does not answer"):
+                answer = stream.response()
             self._proved = True
             if answer.status != 200:
                 raise HandshakeFailed(f"the node answered {answer.status} instead of 200")

@@ -182,13 +182,17 @@ def settings(values: Iterable[tuple[int, int]]) -> bytes:
 
 
 def read_settings(payload: bytes) -> list[tuple[int, int]]:
-    """Pairs of a SETTINGS payload, unknown ones too. Raises Http2Error."""
+    """Pairs of a SETTINGS payload, unknown ones too. Raises Http2Error.
+
+    Of a setting that is there several times only the last value is given: each change of the
+    window costs work for every stream.
+    """
     if len(payload) % _SETTING.size:
         raise Http2Error(FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
     pairs = list(_SETTING.iter_unpack(payload))
     for key, value in pairs:
         check_setting(key, value)
-    return pairs
+    return list(dict(pairs).items())
 
 
 def check_setting(key: int, value: int) -> None:

@@ -44,7 +44,13 @@ _SHORT = 256  # larger blocks are not remembered
 Fields = tuple[tuple[str, str], ...]
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PATH = re.compile(r"/[^\x00-\x20\x7f]*|\*")
+_AUTHORITY = re.compile(r"[^\x00-\x20\x7f]*")
 _VALUE = re.compile(r"[^\x00\r\n]*")
+_MANY_RESIZES = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*[\x00-\x7f]){3}")
+"""More than two changes of the table's size make no sense (RFC 7541 section 4.2)."""
+
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CONNECTION_LINES = frozenset(
     {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
@@ -105,6 +111,8 @@ class HeaderCodec:
         known = self._decoded.get(block)
         if known is not None:
             return known
+        if _MANY_RESIZES.match(block):
+            raise Http2Error(COMPRESSION_ERROR, "a header block with many sizes of the table")
         entries = self._decoder.header_table.dynamic_entries
         before = entries[0] if entries else None
         try:
@@ -170,8 +178,13 @@ def read_request(fields: Sequence[tuple[str, str]]) -> ExchangeRequest:
         raise Malformed("request without :method, :scheme or :path")
     elif protocol and method != "CONNECT":
         raise Malformed(f":protocol in a {method} request")
+    # what has spaces in it would be another request once it is forwarded by HTTP/1.1
+    if not _METHOD.fullmatch(method) or (":path" in pseudo and not _PATH.fullmatch(path)):
+        raise Malformed("bad :method or :path")
     if not authority and ":authority" not in pseudo:
         authority = next((value for name, value in rest if name == "host"), "")
+    if not _AUTHORITY.fullmatch(authority):
+        raise Malformed("bad :authority")
     return ExchangeRequest(method, path, authority, pseudo.get(":scheme", ""), protocol, rest)
 
 

@@ -150,6 +150,18 @@ def test_a_node_that_ends_the_session_is_not_asked_again_and_again() -> None:
         opening.get(timeout=5)
 
 
+def test_a_node_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(h2, "ANSWER_TIMEOUT", 0.05)
+    near, far = socket_pair()
+    session = h2.Mux(parse(h2.DialOptions, None), Context("node.test:80", SilentLog())).connect(
+        near
+    )
+    far.sendall(settings([]))
+    with pytest.raises(TimeoutError):
+        gevent.spawn(session.open).get(timeout=5)
+    assert not session.stream_count
+
+
 # -- versions of HTTP ----------------------------------------------------------------------------
 
 

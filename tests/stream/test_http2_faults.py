@@ -588,6 +588,27 @@ def test_floods(wire: bytes, code: int) -> None:
     assert not session.alive
 
 
+def test_many_windows_in_one_frame_cost_one() -> None:
+    session, peer, streams = serving()
+    peer.feed(b"".join(peer.head(number) for number in range(1, 500, 2)))
+    credits: list[int] = []
+    for stream, _ in streams:
+        session._streams[stream.id] = _Counted(credits)
+    peer.feed(settings([(INITIAL_WINDOW_SIZE, 70000 + number) for number in range(1000)]))
+    assert credits == [70999 - DEFAULT_WINDOW] * len(streams)
+
+
+class _Counted:
+    """A stream that notes changes of its window."""
+
+    def __init__(self, credits: list[int]) -> None:
+        self._credits = credits
+
+    def credit(self, change: int) -> bool:
+        self._credits.append(change)
+        return True
+
+
 def test_empty_data() -> None:
     session, peer, _ = serving()
     wire = peer.head(1) + frame(DATA, 0, 1) * 10000

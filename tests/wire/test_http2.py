@@ -360,6 +360,7 @@ def test_small_tables_are_heeded() -> None:
         pytest.param(b"\x40\x7f", COMPRESSION_ERROR, id="cut"),
         pytest.param(b"\x00\x81\xff\x01a", COMPRESSION_ERROR, id="huffman"),
         pytest.param(b"\x3f\xff\xff\x03", COMPRESSION_ERROR, id="table too large"),
+        pytest.param(b"\x20\x3f\xe1\x1f\x20", COMPRESSION_ERROR, id="three sizes of the table"),
         pytest.param(
             Encoder().encode([("a", "b" * 3000)]) + b"\xbe" * 60000, ENHANCE_YOUR_CALM, id="bomb"
         ),
@@ -430,6 +431,11 @@ def test_requests(fields: list[tuple[str, str]], expected: tuple[str, ...]) -> N
         pytest.param([(":method", "CONNECT")], id="connect without authority"),
         pytest.param([(":method", "CONNECT"), *GET[1:]], id="connect with path"),
         pytest.param([*GET, (":protocol", "x")], id="protocol without connect"),
+        pytest.param([(":method", "GET /other HTTP/1.1"), *GET[1:]], id="blank in the method"),
+        pytest.param([*GET[:2], (":path", "/p HTTP/1.1"), GET[3]], id="blank in the path"),
+        pytest.param([*GET[:2], (":path", "http://o/p"), GET[3]], id="absolute path"),
+        pytest.param([*GET[:3], (":authority", "h:1 x")], id="blank in the authority"),
+        pytest.param([*GET[:3], ("host", "h x")], id="blank in the host"),
     ],
 )
 def test_bad_requests(fields: list[tuple[str, str]]) -> None:
