@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import copy
 import os
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gevent import get_hub, getcurrent, spawn_raw
+from gevent import spawn_raw
 
 from gostpy.errors import ConnectionClosed, GostError, LimitExceeded, ProtocolError, Unsupported
 from gostpy.interfaces import Context, Request
 from gostpy.net import timers
 from gostpy.net.conn import Conn
 from gostpy.net.framed import TunnelConn
-from gostpy.net.packet import PacketConn, PacketSink
+from gostpy.net.packet import PacketConn
+from gostpy.net.queued import QueuedPackets
 from gostpy.net.sessions import Session
 from gostpy.net.timers import timeout
 from gostpy.net.wrapped import WrappedPackets
@@ -63,7 +63,6 @@ READ_TIMEOUT = 15.0
 PROBE = 0.25
 """Seconds without a reply after which a node is tried in the other form of the 2022 edition."""
 
-_MOST_WAITING = 256
 _ANYWHERE = "0.0.0.0:0"
 
 _BUFFER_SIZE: int = opt(
@@ -111,7 +110,7 @@ class _Opener(Protocol):
     def open(self, packet: bytes) -> tuple[PacketSession, bytes, str]: ...
 
 
-class _Association(PacketConn):
+class _Association(QueuedPackets):
     """One client's datagrams, decrypted, as a packet conn to relay from."""
 
     def __init__(self, handler: Handler, session: PacketSession, client: _Client) -> None:
@@ -120,54 +119,11 @@ class _Association(PacketConn):
         self.client = client  # who sent the last datagram: addresses may change
         self.session = session
         self._handler = handler
-        self._queue: deque[tuple[bytes, str]] = deque()
-        self._paused = False
-        self._waiting: Any = None
-
-    def arrived(self, payload: bytes, target: str) -> None:
-        """A datagram of the client; lost when too many wait."""
-        if self.sink is not None and not self._paused:
-            self.sink.datagram(payload, target)
-        elif len(self._queue) < _MOST_WAITING:
-            self._queue.append((payload, target))
-            if self._waiting is not None:
-                get_hub().loop.run_callback(self._wake)
-
-    # -- in a green thread ---------------------------------------------------------------------
-
-    def recv_from(self) -> tuple[bytes, str]:
-        while not self._queue:
-            if self.closed:
-                raise ConnectionClosed("association is closed")
-            self._waiting = getcurrent()
-            try:
-                get_hub().switch()
-            finally:
-                self._waiting = None
-        return self._queue.popleft()
-
-    def _wake(self) -> None:
-        if self._waiting is not None:
-            self._waiting.switch()
 
     def send_to(self, data: bytes, address: str = "") -> None:
         if self.closed:
             raise ConnectionClosed("association is closed")
         self.client.conn.send_to(self.session.seal(data, address))
-
-    # -- on the hub ------------------------------------------------------------------------------
-
-    def start(self, sink: PacketSink) -> None:
-        self.sink = sink
-        self.resume()
-
-    def pause(self) -> None:
-        self._paused = True
-
-    def resume(self) -> None:
-        self._paused = False
-        while self._queue and self.sink is not None and not self._paused:
-            self.sink.datagram(*self._queue.popleft())
 
     def send_now(self, data: bytes, address: str = "") -> float:
         if self.closed:
@@ -176,8 +132,7 @@ class _Association(PacketConn):
 
     def _close(self) -> None:
         self._handler.forget(self)
-        if self._waiting is not None:
-            get_hub().loop.run_callback(self._wake)
+        super()._close()
 
 
 class _Client:
@@ -203,7 +158,7 @@ class _Client:
             association.client.leave(association)
             association.client = self
         self._associations.add(association)
-        association.arrived(payload, target)
+        association.deliver(payload, target)
 
     def ended(self, error: BaseException | None) -> None:
         for association in list(self._associations):
