@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gostpy.errors import ProtocolError
-from gostpy.net.packet import PacketConn, PacketSink
+from gostpy.net.packet import PacketConn
 from gostpy.net.udpburst import send_all
+from gostpy.net.wrapped import WrappedPackets
 
 __all__ = ["CodedPackets", "DatagramCodec"]
 
@@ -21,57 +22,31 @@ class DatagramCodec(Protocol):
         ...
 
 
-class CodedPackets(PacketConn):
+class CodedPackets(WrappedPackets):
     """Sealed, framed or scrambled datagrams; what the codec refuses is lost."""
 
-    on_hub = True
-
-    __slots__ = ("_codec", "inner")
+    __slots__ = ("_codec",)
 
     def __init__(self, inner: PacketConn, codec: DatagramCodec) -> None:
-        super().__init__(inner.info)
-        self.inner = inner
+        super().__init__(inner, inner.info)
         self._codec = codec
 
-    @property
-    def refused(self) -> int:
-        return int(getattr(self.inner, "refused", 0))
+    def opened(self, data: bytes, address: str) -> tuple[bytes, str] | None:
+        try:
+            return self._codec.decode(data), address
+        except ProtocolError:
+            return None
 
-    def start(self, sink: PacketSink) -> None:
-        self.sink = sink
-        self.inner.start(self)
-
-    def pause(self) -> None:
-        self.inner.pause()
-
-    def resume(self) -> None:
-        self.inner.resume()
+    def sealed(self, data: bytes, address: str) -> tuple[bytes, str]:
+        return self._codec.encode(data), address
 
     def read_now(self) -> None:
+        """Hand over what has arrived already, if ``inner`` can tell."""
         read_now = getattr(self.inner, "read_now", None)
         if read_now is not None:
             read_now()
 
-    def datagram(self, data: bytes, address: str) -> None:
-        try:
-            data = self._codec.decode(data)
-        except ProtocolError:
-            return
-        if self.sink is not None:
-            self.sink.datagram(data, address)
-
-    def ended(self, error: BaseException | None) -> None:
-        sink, self.sink = self.sink, None
-        self.close()
-        if sink is not None:
-            sink.ended(error)
-
-    def send_now(self, data: bytes, address: str = "") -> float:
-        return self.inner.send_now(self._codec.encode(data), address)
-
     def send_batch(self, datagrams: Sequence[bytes], address: str) -> None:
+        """Send several without waiting. Raises OSError."""
         encode = self._codec.encode
         send_all(self.inner, [encode(datagram) for datagram in datagrams], address)
-
-    def _close(self) -> None:
-        self.inner.close()

@@ -9,16 +9,14 @@ datagrams are lost.
 from __future__ import annotations
 
 import copy
-from collections import deque
-from typing import Any, Protocol
+from typing import Protocol
 
-from gevent import get_hub, getcurrent
 from gevent.event import Event
 
 from gostpy.errors import ConnectionClosed, Truncated
 from gostpy.net.conn import Conn
-from gostpy.net.packet import PacketConn, PacketSink
-from gostpy.net.timers import timeout
+from gostpy.net.packet import PacketSink
+from gostpy.net.queued import QueuedPackets
 from gostpy.wire.codec import Buffer
 from gostpy.wire.udptun import ShortFrames, TunnelFrames, short_frame, tunnel_frame
 
@@ -36,7 +34,7 @@ class _Frames(Protocol):
     def receive(self, data: Buffer) -> list[tuple[bytes, str]]: ...
 
 
-class FramedConn(PacketConn):
+class FramedConn(QueuedPackets):
     """Base: reads frames from ``conn``, which it owns from now on.
 
     Args:
@@ -44,16 +42,11 @@ class FramedConn(PacketConn):
         frames: takes the stream apart.
     """
 
-    on_hub = True
-
     def __init__(self, conn: Conn, frames: _Frames) -> None:
         super().__init__(copy.copy(conn.info))
         self.conn = conn
         self.over: BaseException | None = None
         self._frames = frames
-        self._waiting: deque[tuple[bytes, str]] = deque()
-        self._reader: Any = None
-        self._held = False
         self._paused = False
         self._drained: Event | None = None
         self._pending = 0
@@ -71,25 +64,18 @@ class FramedConn(PacketConn):
     def _frame(self, data: bytes, address: str) -> bytes:
         raise NotImplementedError
 
-    # -- in a green thread ---------------------------------------------------------------------
+    def _expect(self) -> None:
+        super()._expect()
+        if self.over is not None:
+            raise self.over
+        self.conn.flush()
 
-    def recv_from(self) -> tuple[bytes, str]:
-        waiting = self._waiting
-        while not waiting:
-            if self.closed:
-                raise ConnectionClosed("packet conn is closed")
-            if self.over is not None:
-                raise self.over
-            self.conn.flush()
-            with timeout(self.timeout or 0.0, "no datagram in time"):
-                self._reader = getcurrent()
-                try:
-                    get_hub().switch()
-                finally:
-                    self._reader = None
-        datagram = waiting.popleft()
+    def _next(self) -> tuple[bytes, str]:
+        datagram = super()._next()
         self._make_room()
         return datagram
+
+    # -- in a green thread ---------------------------------------------------------------------
 
     def send_to(self, data: bytes, address: str = "") -> None:
         if not data:
@@ -102,17 +88,9 @@ class FramedConn(PacketConn):
     # -- on the hub ------------------------------------------------------------------------------
 
     def start(self, sink: PacketSink) -> None:
-        self.sink = sink
-        self._drain()
+        super().start(sink)
         if self.sink is not None and self.over is None:
             self.conn.flush()
-
-    def pause(self) -> None:
-        self._held = True
-
-    def resume(self) -> None:
-        self._held = False
-        self._drain()
 
     def send_now(self, data: bytes, address: str = "") -> float:
         if not data:
@@ -124,13 +102,13 @@ class FramedConn(PacketConn):
 
     def arrived(self, datagrams: list[tuple[bytes, str]]) -> None:
         """Datagrams of the stream, in order."""
-        waiting = self._waiting
-        waiting.extend(datagrams)
+        queue = self._queue
+        queue.extend(datagrams)
         if self.sink is not None:
             self._drain()
-        elif waiting and self._reader is not None:
-            get_hub().loop.run_callback(self._wake)
-        if len(waiting) >= _MOST_WAITING and not self._paused:
+        elif queue:
+            self._wake_soon()
+        if len(queue) >= _MOST_WAITING and not self._paused:
             self._paused = True
             self.conn.endpoint.pause()
 
@@ -139,18 +117,16 @@ class FramedConn(PacketConn):
         if self.over is None:
             self.over = error
         self._on_drain()
-        if self._reader is not None:
-            get_hub().loop.run_callback(self._wake)
-        if not self._waiting:
+        self._wake_soon()
+        if not self._queue:
             self._tell()
 
     def _drain(self) -> None:
-        """Hand over what waits."""
-        waiting = self._waiting
-        while waiting and self.sink is not None and not self._held:
-            self.sink.datagram(*waiting.popleft())
+        queue = self._queue
+        while queue and self.sink is not None and not self._hold:
+            self.sink.datagram(*queue.popleft())
         self._make_room()
-        if not waiting and self.over is not None:
+        if not queue and self.over is not None:
             self._tell()
 
     def _tell(self) -> None:
@@ -160,7 +136,7 @@ class FramedConn(PacketConn):
             sink.ended(None if isinstance(self.over, _Ended) else self.over)
 
     def _make_room(self) -> None:
-        if self._paused and len(self._waiting) < _MOST_WAITING // 2:
+        if self._paused and len(self._queue) < _MOST_WAITING // 2:
             self._paused = False
             if self.over is None and not self.closed:
                 self.conn.endpoint.resume()
@@ -181,15 +157,10 @@ class FramedConn(PacketConn):
         if drained is not None:
             drained.set()
 
-    def _wake(self) -> None:
-        if self._reader is not None:
-            self._reader.switch()
-
     def _close(self) -> None:
         self._on_drain()
         self.conn.close()
-        if self._reader is not None:
-            get_hub().loop.run_callback(self._wake)
+        super()._close()
 
 
 class _Ended(ConnectionClosed):

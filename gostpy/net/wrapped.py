@@ -49,6 +49,14 @@ class WrappedPackets(PacketConn):
         self.sink = sink
         self.inner.start(self)
 
+    @property
+    def refused(self) -> int:
+        return int(getattr(self.inner, "refused", 0))
+
+    @property
+    def congested(self) -> bool:
+        return self.inner.congested
+
     def pause(self) -> None:
         self.inner.pause()
 

@@ -21,10 +21,11 @@ from gostpy.errors import ConnectionClosed
 from gostpy.net import timers
 from gostpy.net.endpoint import LINGER
 from gostpy.net.metered import rounded
-from gostpy.net.packet import PacketConn, PacketSink
+from gostpy.net.packet import PacketConn
 from gostpy.net.sessions import Session as PacketSession
 from gostpy.net.stream import PIECE, StreamEndpoint
 from gostpy.net.udpburst import send_all
+from gostpy.net.wrapped import WrappedPackets
 from gostpy.stream import smux
 from gostpy.wire.codec import Buffer
 from gostpy.wire.kcp.ciphers import PacketCipher
@@ -68,56 +69,25 @@ def may_begin(packet: bytes) -> bool:
     return bool(command == PUSH and not number)
 
 
-class SealedPackets(PacketConn):
+class SealedPackets(WrappedPackets):
     """A packet conn on the hub whose datagrams are encrypted; who lacks the key is not heard."""
 
-    on_hub = True
-
-    __slots__ = ("_open", "_seal", "inner")
+    __slots__ = ("_open", "_seal")
 
     def __init__(self, inner: PacketConn, cipher: PacketCipher) -> None:
-        super().__init__(inner.info)
-        self.inner = inner
+        super().__init__(inner, inner.info)
         self._open = cipher.open
         self._seal = cipher.seal
 
-    @property
-    def refused(self) -> int:
-        return int(getattr(self.inner, "refused", 0))
-
-    @property
-    def congested(self) -> bool:
-        return self.inner.congested
-
-    def start(self, sink: PacketSink) -> None:
-        self.sink = sink
-        self.inner.start(self)
-
-    def pause(self) -> None:
-        self.inner.pause()
-
-    def resume(self) -> None:
-        self.inner.resume()
-
-    def datagram(self, data: bytes, address: str) -> None:
+    def opened(self, data: bytes, address: str) -> tuple[bytes, str] | None:
         packet = self._open(data)
-        if packet is not None and self.sink is not None:
-            self.sink.datagram(packet, address)
+        return None if packet is None else (packet, address)
 
-    def ended(self, error: BaseException | None) -> None:
-        sink, self.sink = self.sink, None
-        self.close()
-        if sink is not None:
-            sink.ended(error)
-
-    def send_now(self, data: bytes, address: str = "") -> float:
-        return self.inner.send_now(self._seal([data])[0], address)
+    def sealed(self, data: bytes, address: str) -> tuple[bytes, str]:
+        return self._seal([data])[0], address
 
     def send_batch(self, datagrams: Sequence[bytes], address: str) -> None:
         send_all(self.inner, self._seal(list(datagrams)), address)
-
-    def _close(self) -> None:
-        self.inner.close()
 
 
 def _now() -> int:

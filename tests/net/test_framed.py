@@ -162,7 +162,7 @@ def test_reading_is_bounded() -> None:
     taken = []
     for _ in range(count):
         taken.append(packets.recv_from()[0])
-        assert len(packets._waiting) < 60000
+        assert len(packets._queue) < 60000
     sending.join(10)
     assert taken == [b"%d" % number for number in range(count)]
 
