@@ -1,4 +1,4 @@
-"""A UDP socket for protocols that send and receive many datagrams at a time (QUIC).
+"""A UDP socket for protocols that send and receive many datagrams at a time (QUIC, KCP, tun).
 
 Out   datagrams of one size to one address leave in one call (UDP_SEGMENT), up to 64 at once
 In    the kernel hands over datagrams that came together as one (UDP_GRO); they are taken apart here
@@ -50,7 +50,7 @@ def send_all(packets: PacketConn, datagrams: Sequence[bytes], address: str) -> N
 
 
 class BurstSocket(UDPSocket):
-    """Takes over the OS socket of a UDPSocket, which is closed by that.
+    """Takes over the OS socket of a UDPSocket, which is over by that. Empty datagrams are skipped.
 
     Attributes:
         refused: answers in a row that said that nobody listens there (connected sockets only).
@@ -59,11 +59,9 @@ class BurstSocket(UDPSocket):
     __slots__ = ("_segments", "refused")
 
     def __init__(self, packets: UDPSocket) -> None:
-        sock = packets.sock
-        packets._io.stop()
-        packets._io.close()
-        packets.closed = True
+        sock = packets.release()
         super().__init__(sock, packets.info.peer)
+        self.info, self.meter, self.on_close = packets.info, packets.meter, packets.on_close
         self.refused = 0
         self._segments = True
         enlarge(sock)
@@ -89,7 +87,8 @@ class BurstSocket(UDPSocket):
                         continue
                     raise
                 self.refused = 0
-                self._hand_over(size, extra, self._peer or format_address(sender))
+                if size:
+                    self._hand_over(size, extra, self._peer or format_address(sender))
                 if self.closed or self._hold:
                     return
         except Exception as error:  # whatever it is, it ends this conn, not the loop

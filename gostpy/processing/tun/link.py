@@ -14,7 +14,7 @@ from gostpy.net.conn import Conn
 from gostpy.net.device import DeviceConn
 from gostpy.net.metered import rounded
 from gostpy.net.packet import PacketConn, StreamPackets, UDPSocket
-from gostpy.net.segments import SegmentSocket
+from gostpy.net.udpburst import BurstSocket
 from gostpy.processing.udprelay import hubbed
 from gostpy.wire.offload import Coalescer, split
 
@@ -159,8 +159,9 @@ class Link:
     def send(self, packets: list[bytes], address: str = "") -> float:
         """To the other side."""
         conn = self.packets
-        if isinstance(conn, SegmentSocket):
-            return conn.send_segments(packets, address)
+        if isinstance(conn, BurstSocket):
+            conn.send_batch(packets, address)
+            return 0.0
         delay = 0.0
         for packet in packets:
             delay = max(delay, conn.send_now(packet, address))
@@ -205,7 +206,7 @@ class Link:
 def packets_of(conn: Conn | PacketConn) -> PacketConn:
     """What was dialed or bound, as datagrams that work on the hub, several at a time if it can."""
     if type(conn) is UDPSocket:
-        return SegmentSocket(conn)
+        return BurstSocket(conn)
     return hubbed(StreamPackets(conn) if isinstance(conn, Conn) else conn)
 
 

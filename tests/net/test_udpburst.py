@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from gostpy.net.packet import UDPSocket, dial_udp, listen_udp
-from gostpy.net.segments import SegmentSocket
+from gostpy.net.udpburst import BurstSocket
 
 
 class Sink:
@@ -33,11 +33,11 @@ class Sink:
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[SegmentSocket, SegmentSocket, str]]:
+def ends() -> Iterator[tuple[BurstSocket, BurstSocket, str]]:
     """A server, a client, and the server's address."""
-    server = SegmentSocket(listen_udp("127.0.0.1:0"))
+    server = BurstSocket(listen_udp("127.0.0.1:0"))
     address = f"127.0.0.1:{server.info.local[1]}"
-    client = SegmentSocket(dial_udp(address))
+    client = BurstSocket(dial_udp(address))
     yield server, client, address
     server.close()
     client.close()
@@ -46,22 +46,22 @@ def ends() -> Iterator[tuple[SegmentSocket, SegmentSocket, str]]:
 GROUP = [bytes([number]) * 1000 for number in range(150)] + [b"last"]
 
 
-def test_both_ways(ends: tuple[SegmentSocket, SegmentSocket, str]) -> None:
+def test_both_ways(ends: tuple[BurstSocket, BurstSocket, str]) -> None:
     server, client, address = ends
     there, back = Sink(), Sink()
     server.start(there)
     client.start(back)
-    client.send_segments(GROUP)
+    client.send_batch(GROUP, "")
     assert there.wait(151) == GROUP
     peer = there.found[0][1]
     assert {sender for _, sender in there.found} == {peer}
-    server.send_segments(GROUP[-3:], peer)
+    server.send_batch(GROUP[-3:], peer)
     assert back.wait(3) == GROUP[-3:]
     assert back.found[0][1] == address
 
 
 def test_one_by_one_where_the_system_will_not(
-    ends: tuple[SegmentSocket, SegmentSocket, str], monkeypatch: pytest.MonkeyPatch
+    ends: tuple[BurstSocket, BurstSocket, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, client, _ = ends
     there = Sink()
@@ -79,20 +79,20 @@ def test_one_by_one_where_the_system_will_not(
 
     inner = client.sock
     client.sock = Refusing(inner)  # type: ignore[assignment]
-    client.send_segments(GROUP[-5:])
-    client.send_segments(GROUP[-5:])
+    client.send_batch(GROUP[-5:], "")
+    client.send_batch(GROUP[-5:], "")
     assert there.wait(10) == GROUP[-5:] * 2
-    assert not client._together
+    assert not client._segments
     client.sock = inner
 
 
-def test_plain_peers(ends: tuple[SegmentSocket, SegmentSocket, str]) -> None:
+def test_plain_peers(ends: tuple[BurstSocket, BurstSocket, str]) -> None:
     """A peer that knows nothing of this gets datagrams."""
     server, _, address = ends
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(10)
         sock.bind(("127.0.0.1", 0))
-        server.send_segments(GROUP[:10], f"127.0.0.1:{sock.getsockname()[1]}")
+        server.send_batch(GROUP[:10], f"127.0.0.1:{sock.getsockname()[1]}")
         assert [sock.recv(5000) for _ in range(10)] == GROUP[:10]
         there = Sink()
         server.start(there)
@@ -103,7 +103,7 @@ def test_plain_peers(ends: tuple[SegmentSocket, SegmentSocket, str]) -> None:
 
 
 def test_a_sink_that_fails_ends_the_socket(
-    ends: tuple[SegmentSocket, SegmentSocket, str],
+    ends: tuple[BurstSocket, BurstSocket, str],
 ) -> None:
     server, client, _ = ends
 
@@ -122,6 +122,6 @@ def test_a_sink_that_fails_ends_the_socket(
 
 def test_the_first_conn_is_over() -> None:
     first = listen_udp("127.0.0.1:0")
-    second = SegmentSocket(first)
+    second = BurstSocket(first)
     assert type(first) is UDPSocket and first.closed and not second.closed
     second.close()
