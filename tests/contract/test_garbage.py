@@ -15,7 +15,10 @@ from tests.contract.pairing import EXCEPTIONS, reset
 from tests.engine.running import Running, Stage, dial, read_all
 
 CARRIERS = sorted(name for name in LISTENERS if name not in EXCEPTIONS)
-AWAY = {"rtcp": "bound by a chain", "rudp": "bound by a chain", "runix": "bound by a chain"}
+AWAY = {
+    **dict.fromkeys(("rtcp", "rudp", "runix"), "bound by a chain"),
+    **dict.fromkeys(("tun", "tap", "tungo"), "a device; tests/netns feeds it"),
+}
 HANDLERS = sorted(
     set(names("handler")) - {"rtcp", "rudp", "runix", "serial", "tun", "tap", "tungo"}
 )
