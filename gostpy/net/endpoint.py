@@ -181,7 +181,8 @@ class SocketEndpoint(Endpoint):
     # -- source --------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self._io.start(self.callback or self._readable)
+        if not self._state & _CLOSED:  # libev ends the process over a descriptor that is gone
+            self._io.start(self.callback or self._readable)
 
     resume = start
 
@@ -263,13 +264,12 @@ class SocketEndpoint(Endpoint):
         self._wio.stop()
         self._out = None
         self._state |= _FAILED
-        on_drain = self.on_drain
         if self._state & _CLOSING:
             self.close(True)
         elif self.conn is not None:
             self.conn.fail(error)
-        if on_drain is not None:
-            on_drain()
+        if self.on_drain is not None:  # the source is still there
+            self.on_drain()
 
     def shut(self) -> None:
         self._state |= _SHUT

@@ -102,7 +102,7 @@ class MeteredSocketEndpoint(SocketEndpoint):
 
     def start(self) -> None:
         self._hold &= ~(_STOPPED | _PAUSED)
-        if not self._hold:
+        if not (self._hold or self._state & _CLOSED):  # as in SocketEndpoint
             self._io.start(self._readable)
 
     resume = start

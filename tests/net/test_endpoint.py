@@ -172,3 +172,34 @@ def test_error_in_a_sink_ends_its_conn_only() -> None:
     left.close()
     right.close()
     assert isinstance(left.endpoint, SocketEndpoint)
+
+
+@both
+def test_a_lost_sink_does_not_wake_a_source_that_was_closed(pair) -> None:
+    """The process would end: libev does not take descriptors that are gone."""
+    source, feeder = pair()
+    sink, reader = pair()
+
+    class Closing:
+        def data(self, data) -> None:
+            sink.write(data)
+
+        eof = data
+
+        def fail(self, error: BaseException) -> None:
+            source.close(True)
+            sink.close(True)
+
+    sink.sink = Closing()
+    sink.endpoint.on_drain = source.endpoint.resume
+    source.endpoint.start()
+    assert not sink.write(bytes(4 << 20))
+    source.endpoint.pause()
+    reader.close(True)
+    with gevent.Timeout(5):
+        while not sink.closed:
+            gevent.sleep(0)
+    assert not source.endpoint._io.active
+    source.endpoint.resume()
+    assert not source.endpoint._io.active
+    feeder.close()
