@@ -337,6 +337,7 @@ class Stream(StreamEndpoint):
             if now or (unread and self._out is None):
                 self._give_up()
             else:
+                self._make_room(unread)
                 self._watch()
 
     def _watch(self) -> None:
@@ -395,8 +396,17 @@ class Stream(StreamEndpoint):
         self._allowed -= size
         if self._expected >= 0:
             self._expect(size - padding)
-        if self._allowed < self.session.config.stream_window - _MOST_DROPPED and self._out is None:
+        if self._out is not None:
+            self._make_room(size)
+        elif self._allowed < self.session.config.stream_window - _MOST_DROPPED:
             self._give_up()
+
+    def _make_room(self, size: int) -> None:
+        """Nobody reads here; the peer may wait for room, as we do for that of the peer."""
+        taken = self._taken = self._taken + size
+        if taken >= self.session.config.stream_window >> 1 and not self.peer_ended:
+            self._taken = 0
+            self.session.send(window_update(self.id, taken))
 
     def consumed(self, size: int) -> None:
         session = self.session

@@ -4,7 +4,7 @@ import gevent
 import pytest
 
 from gostpy.errors import ConnectionClosed
-from gostpy.stream.http2 import Session
+from gostpy.stream.http2 import Config, Session
 from gostpy.wire.http2 import CANCEL, StreamReset
 from tests.net.pairs import socket_pair
 
@@ -67,6 +67,28 @@ def test_much_data(size):
         found += piece
     sending.get(timeout=5)
     assert found == data
+
+
+def test_both_sides_close_while_both_wait_for_windows():
+    served = []
+
+    def serve(stream):
+        stream.respond(200)
+        served.append(stream.conn)
+
+    config = Config(stream_window=65536, window=1 << 20)
+    client, server = joined(serve, config, config)
+    conn = client.request(POST).conn
+    with gevent.Timeout(5):
+        while not served:
+            gevent.sleep(0.01)
+        for end in (conn, served[0]):
+            assert not end.write(bytes(1 << 18))
+        gevent.sleep(0.05)
+        for end in (conn, served[0]):
+            end.close()
+        while client.stream_count or server.stream_count:
+            gevent.sleep(0.01)
 
 
 def test_reset_by_the_client():

@@ -205,6 +205,21 @@ def test_close_does_not_wait_for_ever(monkeypatch):
     assert peer.hear() == about(Message.CLOSE, 7)
 
 
+def test_both_sides_close_while_both_wait_for_window():
+    delivered = []
+    serving, asking = tunnels(delivered.append)
+    conn = asking.open()
+    ends = (conn, delivered[0])
+    for end in ends:
+        assert not end.write(bytes(1 << 20))
+    gevent.sleep(0.05)
+    for end in ends:
+        end.close()
+    with gevent.Timeout(5):
+        while serving.stream_count or asking.stream_count:
+            gevent.sleep(0.01)
+
+
 def test_standard_error_is_not_wanted_but_counts():
     _, delivered, peer = by_hand()
     number = opened(peer)

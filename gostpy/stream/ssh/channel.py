@@ -170,6 +170,8 @@ class Channel(StreamEndpoint):
             self._say_close()
         else:
             self._linger = timers.after(LINGER, self._say_close)
+            # the peer may wait, too, for room that nobody makes by reading
+            self.consumed(self._window - self._allowed - self._consumed)
 
     def _say_close(self) -> None:
         if self._linger is not None:
@@ -201,8 +203,10 @@ class Channel(StreamEndpoint):
             raise ProtocolError(f"SSH peer sends data after the end of channel {self.id}")
         if self._flowing and not self._arrived:
             self._give(data)
-        else:
+        elif self.conn is not None:
             self.deliver(data)
+        else:
+            self.consumed(len(data))
 
     def ignored(self, size: int) -> None:
         """Data that nobody wants (standard error): its room is given back."""
@@ -215,7 +219,7 @@ class Channel(StreamEndpoint):
             raise ProtocolError(f"SSH peer overran the window of channel {self.id}")
 
     def consumed(self, size: int) -> None:
-        if self.conn is None or self.peer_ended:
+        if self.peer_ended or self._closing:
             return
         consumed = self._consumed = self._consumed + size
         window = self._window
