@@ -150,7 +150,7 @@ class Carrier:
         if not isinstance(packets, PacketConn):
             packets.close(True)
             raise Unsupported(f"the node before has no datagrams of network {self.network!r}")
-        packets = BurstSocket(packets) if isinstance(packets, UDPSocket) else hubbed(packets)
+        packets = BurstSocket(packets) if type(packets) is UDPSocket else hubbed(packets)
         name = self._tls.settings.server_name or host_of(address)
         return dial_quic(self._coded(packets), address, self._tls, self.settings, asked_name(name))
 

@@ -17,23 +17,19 @@ import io
 import ipaddress
 import os
 import struct
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gevent import get_hub, getcurrent
+from gevent import get_hub
 
 from gostpy.addresses import ip_bytes
 from gostpy.errors import ConnectionClosed
-from gostpy.net import timers
 from gostpy.net.conn import ConnInfo
 from gostpy.net.endpoint import READ
-from gostpy.net.metered import rounded
-from gostpy.net.packet import PacketConn
+from gostpy.net.queued import CallbackPackets
 from gostpy.net.routing import RouteEntry, RoutingTable
 from gostpy.net.sockopt import DEFAULT, SocketOptions, in_namespace
-from gostpy.net.timers import timeout
 from gostpy.wire.offload import HEADER
 from gostpy.wire.rtnetlink import add_address, read_answer, replace_route, set_link
 
@@ -56,8 +52,6 @@ _OFFLOADS = 1 | 2 | 4  # unfinished checksums, large TCP over IPv4 and IPv6
 _NETLINK, _NETLINK_ROUTE = 16, 0
 _BURST = 64
 _PLAIN = bytes(HEADER)
-_MOST_WAITING = 256
-_PAUSED, _RATE = 1, 2
 
 # shared by all devices: a packet is valid during the callback
 _buffer = bytearray(HEADER + 65536)
@@ -93,7 +87,7 @@ class FrameSink(Protocol):
     def ended(self, error: BaseException | None) -> None: ...
 
 
-class DeviceConn(PacketConn):
+class DeviceConn(CallbackPackets):
     """The packets of one device. Addresses of ``send_to`` have no meaning.
 
     Attributes:
@@ -105,7 +99,6 @@ class DeviceConn(PacketConn):
     """
 
     network = "ip"
-    on_hub = True
 
     def __init__(self, file: io.FileIO, name: str, settings: DeviceSettings) -> None:
         super().__init__(ConnInfo())
@@ -120,39 +113,8 @@ class DeviceConn(PacketConn):
         self._io = get_hub().loop.io(file.fileno(), READ)
         self._frames: FrameSink | None = None
         self._burst = _BURST
-        self._queue: deque[bytes] = deque()
-        self._reader: Any = None
-        self._hold = 0
 
     # -- in a green thread ---------------------------------------------------------------------
-
-    def recv_from(self) -> tuple[bytes, str]:
-        if self.sink is None:
-            self.start(_Queue(self))
-        while not self._queue:
-            if self.closed:
-                raise ConnectionClosed("the device is closed")
-            with timeout(self.timeout or 0.0, "no packet in time"):
-                self._reader = getcurrent()
-                try:
-                    get_hub().switch()
-                finally:
-                    self._reader = None
-        return self._queue.popleft(), ""
-
-    def queued(self, data: bytes) -> None:
-        """A packet for ``recv_from``; lost when too many wait."""
-        if len(self._queue) < _MOST_WAITING:
-            self._queue.append(data)
-            self.wake()
-
-    def wake(self) -> None:
-        if self._reader is not None:
-            get_hub().loop.run_callback(self._wake)
-
-    def _wake(self) -> None:
-        if self._reader is not None:
-            self._reader.switch()
 
     def send_to(self, data: bytes, address: str = "") -> None:
         self.send_now(data)
@@ -179,17 +141,13 @@ class DeviceConn(PacketConn):
         self._burst = burst
         self.start(sink)
 
-    def pause(self) -> None:
-        self._hold |= _PAUSED
+    def _halt(self) -> None:
         if not self.closed:
             self._io.stop()
 
-    def resume(self) -> None:
-        self._release(_PAUSED)
-
-    def _release(self, reason: int) -> None:
-        self._hold &= ~reason
-        if not self._hold and not self.closed and self.sink is not None:
+    def _go_on(self) -> None:
+        super()._go_on()
+        if self.sink is not None:
             self._io.start(self._readable)
 
     def _readable(self) -> None:
@@ -203,7 +161,7 @@ class DeviceConn(PacketConn):
                     if not size:
                         raise ConnectionClosed("the device is gone")
                     continue
-                if meter is not None and not self._metered(size - head):
+                if meter is not None and not self._received(size - head):
                     continue
                 if self._frames is not None:
                     self._frames.frame(_view[:size])
@@ -216,22 +174,8 @@ class DeviceConn(PacketConn):
 
     def fail(self, error: BaseException) -> None:
         """The device cannot be used any more."""
-        sink, self.sink = self.sink, None
         self._frames = None
-        self.close()
-        if sink is not None:
-            sink.ended(error)
-
-    def _metered(self, size: int) -> bool:
-        """Count a packet that was read; False: it is dropped."""
-        if not self.meter.admits(size, False):
-            return False
-        delay = self.meter.received(size)
-        if delay > 0.0:
-            self._hold |= _RATE
-            self._io.stop()
-            timers.after(rounded(delay), lambda: self._release(_RATE))
-        return True
+        self._broken(error)
 
     def send_now(self, data: bytes, address: str = "") -> float:
         """Packets that the system does not take, as it does with garbage, are lost."""
@@ -244,9 +188,9 @@ class DeviceConn(PacketConn):
         delay = 0.0
         if self.meter is not None:
             size = len(frame) - self._header
-            if not self.meter.admits(size, True):
+            delay = self._sent(size)
+            if delay < 0.0:
                 return 0.0
-            delay = self.meter.sent(size)
         try:
             if self._file.write(frame) is None:
                 self.lost += 1
@@ -260,20 +204,7 @@ class DeviceConn(PacketConn):
         self._io.stop()
         self._io.close()
         self._file.close()
-        self.wake()
-
-
-class _Queue:
-    """The sink of a device that is read in a green thread."""
-
-    def __init__(self, owner: DeviceConn) -> None:
-        self._owner = owner
-
-    def datagram(self, data: bytes, address: str) -> None:
-        self._owner.queued(data)
-
-    def ended(self, error: BaseException | None) -> None:
-        self._owner.wake()
+        super()._close()
 
 
 def open_device(

@@ -14,119 +14,68 @@ import random
 import struct
 from typing import Any
 
-from gevent import get_hub
-
-from gostpy.errors import ConnectionClosed, DialFailed, ProtocolError
-from gostpy.net.conn import ConnInfo, format_address
+from gostpy.errors import DialFailed, ProtocolError
+from gostpy.net.conn import format_address
 from gostpy.net.dial import resolve, split_address
-from gostpy.net.endpoint import READ
-from gostpy.net.packet import PacketConn, PacketSink
+from gostpy.net.packet import UDPSocket, no_datagram
 from gostpy.net.sockopt import DEFAULT, SocketOptions, in_namespace
 from gostpy.net.udpburst import enlarge
 from gostpy.wire.icmp import Echo, echo_type, payload_of
 
 __all__ = ["ICMPPackets", "dial_icmp", "listen_icmp"]
 
-_BURST = 64
 _MOST_PEERS = 4096
 _SOL_RAW, _ICMP_FILTER, _ICMP6_FILTER = 255, 1, 1
-
-# what was sent before is lost; the socket goes on
-_LOST = (
-    errno.EHOSTUNREACH,
-    errno.ENETUNREACH,
-    errno.EHOSTDOWN,
-    errno.ENOBUFS,
-    errno.EMSGSIZE,
-    errno.EPERM,
-    errno.EACCES,
-)
 
 _received = bytearray(65536)
 _view = memoryview(_received)
 
 
-class ICMPPackets(PacketConn):
-    """One side of a datagram exchange in echo messages; use it on the hub.
+class ICMPPackets(UDPSocket):
+    """One side of a datagram exchange in echo messages.
 
     Args:
         sock: raw, non-blocking.
         peer: (ip, id) of the server, for a client; None for a server.
     """
 
-    on_hub = True
-
-    __slots__ = ("_ident", "_io", "_ipv6", "_peer", "_sequence", "_sequences", "sock")
+    __slots__ = ("_ident", "_ipv6", "_sequence", "_sequences")
 
     def __init__(self, sock: _socket.socket, peer: tuple[str, int] | None, local: Any) -> None:
-        super().__init__(ConnInfo(peer=peer, local=local))
-        self.sock = sock
+        super().__init__(sock, peer)
+        self.info.local = local
         self._ipv6 = sock.family == _socket.AF_INET6
-        self._peer = format_address(peer) if peer is not None else ""
         self._ident = peer[1] if peer is not None else 0
         self._sequence = 0
         self._sequences: dict[str, int] = {}
-        self._io = get_hub().loop.io(sock.fileno(), READ)
         enlarge(sock)
         _only(sock, echo_type(self._ipv6, peer is not None))
 
-    def start(self, sink: PacketSink) -> None:
-        self.sink = sink
-        if not self.closed:
-            self._io.start(self._readable)
+    def _known(self, address: str) -> bool:
+        return True
 
-    def pause(self) -> None:
-        if not self.closed:
-            self._io.stop()
-
-    def resume(self) -> None:
-        if not self.closed:
-            self._io.start(self._readable)
-
-    def _readable(self) -> None:
+    def _receive(self) -> tuple[bytes, str]:
         try:
-            for _ in range(_BURST):
-                try:
-                    size, sender = self.sock.recvfrom_into(_received)
-                except BlockingIOError:
-                    return
-                except OSError as error:
-                    if error.errno in _LOST:
-                        continue
-                    raise
-                self._hand_over(bytes(_view[:size]), sender[0])
-                if self.closed:
-                    return
-        except Exception as error:  # whatever it is, it ends this conn, not the loop
-            sink, self.sink = self.sink, None
-            self.close()
-            if sink is not None:
-                sink.ended(error)
-
-    def read_now(self) -> None:
-        """Hand over what has arrived already, without waiting for the loop to tell."""
-        if self.sink is not None and not self.closed:
-            self._readable()
-
-    def _hand_over(self, packet: bytes, host: str) -> None:
-        try:
-            message = packet if self._ipv6 else payload_of(packet)
-            echo = Echo.read(message, self._ipv6)
+            size, sender = self.sock.recvfrom_into(_received)
+            packet = bytes(_view[:size])
+            echo = Echo.read(packet if self._ipv6 else payload_of(packet), self._ipv6)
         except ProtocolError:  # of another program
-            return
+            raise no_datagram() from None
         if echo.reply != bool(self._ident) or (self._ident and echo.ident != self._ident):
-            return
-        address = format_address((host, echo.ident))
+            raise no_datagram()
+        address = format_address((sender[0], echo.ident))
         if not self._ident:
             if len(self._sequences) >= _MOST_PEERS and address not in self._sequences:
                 del self._sequences[next(iter(self._sequences))]
             self._sequences[address] = echo.sequence
-        if self.sink is not None:
-            self.sink.datagram(echo.data, address)
+        return echo.data, address
 
-    def send_now(self, data: bytes, address: str = "") -> float:
-        if self.closed:
-            raise ConnectionClosed("packet conn is closed")
+    def read_now(self) -> None:
+        """Hand over what has arrived already, without waiting for the loop to tell."""
+        if self.sink is not None and not self.closed and not self._hold:
+            self._readable()
+
+    def _send(self, data: bytes, address: str) -> None:
         if self._ident:
             self._sequence += 1
             host, ident, sequence = self.info.peer[0], self._ident, self._sequence
@@ -136,17 +85,9 @@ class ICMPPackets(PacketConn):
         message = Echo(not self._ident, ident, sequence, data).encode(self._ipv6)
         try:
             self.sock.sendto(message, (host, 0))
-        except BlockingIOError:
-            pass  # a full buffer: the datagram is lost, as datagrams may be
         except OSError as error:
-            if error.errno not in _LOST:
+            if error.errno != errno.EMSGSIZE:  # which is lost, as datagrams may be
                 raise
-        return 0.0
-
-    def _close(self) -> None:
-        self._io.stop()
-        self._io.close()
-        self.sock.close()
 
 
 def _only(sock: _socket.socket, kind: int) -> None:

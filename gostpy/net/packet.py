@@ -44,6 +44,7 @@ __all__ = [
     "bind_udp",
     "dial_udp",
     "listen_udp",
+    "no_datagram",
 ]
 
 MAX_DATAGRAM = 65535
@@ -448,6 +449,11 @@ class StreamPackets(PacketConn):
 
     def _close(self) -> None:
         self.conn.close()
+
+
+def no_datagram() -> OSError:
+    """What ``_receive`` of a UDPSocket raises where something arrived that holds no datagram."""
+    return OSError(errno.EPROTO, "no datagram")
 
 
 def _sleep(delay: float) -> None:

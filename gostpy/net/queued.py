@@ -12,7 +12,7 @@ from gostpy.errors import ConnectionClosed
 from gostpy.net.conn import ConnInfo
 from gostpy.net.packet import HubPackets, PacketSink
 
-__all__ = ["QueuedPackets"]
+__all__ = ["CallbackPackets", "QueuedPackets"]
 
 
 class QueuedPackets(HubPackets):
@@ -75,3 +75,32 @@ class QueuedPackets(HubPackets):
     def _close(self) -> None:
         self._queue.clear()
         self._wake_soon()
+
+
+class CallbackPackets(QueuedPackets):
+    """Base of packet conns that only hand over by callback: a green thread that reads is served by
+    a sink of its own."""
+
+    __slots__ = ()
+
+    def recv_from(self) -> tuple[bytes, str]:
+        if self.sink is None and not self.closed:
+            self.start(_IntoQueue(self))
+        return super().recv_from()
+
+    def _go_on(self) -> None:
+        self._wake_soon()
+
+
+class _IntoQueue:
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: CallbackPackets) -> None:
+        self._owner = owner
+
+    def datagram(self, data: bytes, address: str) -> None:
+        if self._owner._put(data, address):
+            self._owner._wake_soon()
+
+    def ended(self, error: BaseException | None) -> None:
+        self._owner._wake_soon()

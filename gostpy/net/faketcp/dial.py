@@ -10,8 +10,8 @@ from typing import Any
 
 from gostpy.errors import ConnectionClosed, DialFailed, ProtocolError
 from gostpy.net.dial import finish_connect, local_addresses, resolve, split_address
-from gostpy.net.faketcp.system import BUFFER, VIEW, System, new_flow, no_datagram, reason, select
-from gostpy.net.packet import UDPSocket
+from gostpy.net.faketcp.system import BUFFER, VIEW, System, new_flow, reason, select
+from gostpy.net.packet import UDPSocket, no_datagram
 from gostpy.net.socketfilter import attach, refuse_flags, select_segments
 from gostpy.net.sockopt import DEFAULT, SocketOptions, open_socket
 from gostpy.wire.rawtcp import ACK, FIN, PSH, RST, SYN, Segment

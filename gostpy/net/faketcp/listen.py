@@ -11,30 +11,27 @@ from typing import Any
 
 from gostpy.errors import ConnectionClosed, ProtocolError
 from gostpy.net import timers
-from gostpy.net.binding import Arrivals
 from gostpy.net.conn import ConnInfo, format_address
 from gostpy.net.faketcp.system import (
     BUFFER,
     VIEW,
     System,
     new_flow,
-    no_datagram,
     reason,
     select,
     unmapped,
 )
 from gostpy.net.listen import listen_tcp
-from gostpy.net.packet import PacketConn, PacketSink, UDPSocket
+from gostpy.net.packet import PacketSink, UDPSocket, no_datagram
+from gostpy.net.queued import CallbackPackets
 from gostpy.net.socketfilter import attach, refuse_flags, select_segments
 from gostpy.net.sockopt import DEFAULT, SocketOptions, open_socket
-from gostpy.net.timers import timeout
 from gostpy.wire.rawtcp import ACK, FIN, PSH, RST, Segment
 
 __all__ = ["FakeTCPListener", "listen_fake_tcp"]
 
 _IP_PKTINFO = 8
 _IPV6_PKTINFO = 50
-_QUEUE = 1024
 _MOST_SILENT = 1024
 """Connections from which no datagram has come yet; above, the oldest is closed."""
 
@@ -52,21 +49,20 @@ def listen_fake_tcp(
     return FakeTCPListener(address, dataclasses.replace(options, mptcp=False).usual(), idle)
 
 
-class FakeTCPListener(PacketConn):
+class FakeTCPListener(CallbackPackets):
     """The listening side. Datagrams can be sent to peers from whom some have come.
 
     Attributes:
         lost: told the address of each peer whose flow has ended.
     """
 
-    on_hub = True
+    most_waiting = 1024
 
     def __init__(self, address: str, options: SocketOptions, idle: float) -> None:
         self._peers: dict[str, _Peer] = {}
         self._silent: dict[str, None] = {}  # in order of arrival
         self._idle = idle
         self._raw: dict[int, _Raw] = {}
-        self._arrivals: Arrivals | None = None
         self.lost: Callable[[str], Any] | None = None
         self._acceptor = listen_tcp(address, self._accepted, options)
         sock = self._acceptor.sock
@@ -83,7 +79,7 @@ class FakeTCPListener(PacketConn):
             self.close()
             raise OSError(error.errno, f"listen ftcp {address}: {reason(error)}") from error
         self._acceptor.start()
-        self._timer = timers.after(idle, self._sweep)
+        timers.after(idle, self._sweep)
 
     def _open(self, family: int, host: str, port: int, options: SocketOptions) -> _Raw:
         raw = open_socket(family, _socket.SOCK_RAW, options, _socket.IPPROTO_TCP)
@@ -134,21 +130,15 @@ class FakeTCPListener(PacketConn):
             self.lost(address)
 
     def _sweep(self) -> None:
+        if self.closed:
+            return
         for address, peer in list(self._peers.items()):
             if not peer.flow.used:
                 self.end(address)
             peer.flow.used = False
-        self._timer = timers.after(self._idle, self._sweep)
+        timers.after(self._idle, self._sweep)
 
     # -- datagrams -----------------------------------------------------------------------------
-
-    def recv_from(self) -> tuple[bytes, str]:
-        if self._arrivals is None:
-            self._arrivals = Arrivals(_QUEUE)
-            self.start(_Into(self._arrivals))
-        with timeout(self.timeout or 0.0, "no datagram in time"):
-            found: tuple[bytes, str] = self._arrivals.get()
-        return found
 
     def send_to(self, data: bytes, address: str = "") -> None:
         self.send_now(data, address)
@@ -158,11 +148,12 @@ class FakeTCPListener(PacketConn):
         for raw in self._raw.values():
             raw.start(sink)
 
-    def pause(self) -> None:
+    def _halt(self) -> None:
         for raw in self._raw.values():
             raw.pause()
 
-    def resume(self) -> None:
+    def _go_on(self) -> None:
+        super()._go_on()
         for raw in self._raw.values():
             raw.resume()
 
@@ -181,8 +172,7 @@ class FakeTCPListener(PacketConn):
         for raw in self._raw.values():
             raw.sink = None
             raw.close()
-        if self._arrivals is not None:
-            self._arrivals.close()
+        super()._close()
 
 
 class _Peer:
@@ -248,16 +238,3 @@ class _Raw(UDPSocket):
 
     def send_segment(self, peer: _Peer, data: bytes, flags: int) -> None:
         self.sock.sendmsg([peer.flow.datagram(data, flags)], peer.control, 0, peer.target)
-
-
-class _Into:
-    """A sink that puts datagrams into a queue; what does not fit is lost."""
-
-    def __init__(self, arrivals: Arrivals) -> None:
-        self._arrivals = arrivals
-
-    def datagram(self, data: bytes, address: str) -> None:
-        self._arrivals.put((data, address))
-
-    def ended(self, error: BaseException | None) -> None:
-        self._arrivals.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _socket
 import contextlib
-import errno
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,7 @@ from gostpy.net.endpoint import READ
 from gostpy.net.socketfilter import attach
 from gostpy.wire.rawtcp import Flow
 
-__all__ = ["BUFFER", "VIEW", "System", "new_flow", "no_datagram", "reason", "select", "unmapped"]
+__all__ = ["BUFFER", "VIEW", "System", "new_flow", "reason", "select", "unmapped"]
 
 BUFFER = bytearray(65536)
 VIEW = memoryview(BUFFER)
@@ -75,11 +74,6 @@ def unmapped(address: Any) -> Any:
     if host.startswith("::ffff:") and "." in host:
         return host[7:], address[1]
     return address
-
-
-def no_datagram() -> OSError:
-    """A segment without a datagram: for the reader of a UDP socket, one that got lost."""
-    return OSError(errno.EPROTO, "no datagram")
 
 
 def reason(error: OSError | None) -> str:
