@@ -11,6 +11,7 @@ from pathlib import Path  # noqa: E402
 
 import gevent.pool  # noqa: E402
 
+from tests.conformance.namespaces import play_namespaces  # noqa: E402
 from tests.conformance.play import Player, implementations  # noqa: E402
 from tests.conformance.report import (  # noqa: E402
     kept_cells,
@@ -27,6 +28,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     parser.add_argument(
         "--update", action="store_true", help="keep the cells of the report that --only leaves out"
+    )
+    parser.add_argument(
+        "--namespaces", action="store_true", help="also what needs network namespaces, as root"
     )
     parser.add_argument("--jobs", type=int, default=3, help="cells played at once")
     parser.add_argument("--with", dest="names", help="implementations, comma separated")
@@ -49,8 +53,11 @@ def main() -> int:
     finally:
         player.close()
     cells += _skipped(scenarios, commands)
+    if chosen.namespaces:
+        cells += play_namespaces()
     if chosen.report and chosen.update:
-        cells = kept_cells(chosen.report, {scenario.name for scenario in scenarios}) + cells
+        played = {scenario.name for scenario in scenarios} | {cell.scenario for cell in cells}
+        cells = kept_cells(chosen.report, played) + cells
     print(summary(cells))
     if chosen.report:
         write_report(chosen.report, cells, versions(commands), time.monotonic() - started)

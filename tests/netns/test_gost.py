@@ -13,7 +13,7 @@ import gevent
 import pytest
 
 from tests.netns.lab import Lab, Machine, eventually
-from tests.netns.traffic import bulk, datagrams, many, pings, wait_for_ping
+from tests.netns.traffic import BULK, bulk, datagrams, exchange, many, pings, wait_for_ping
 
 ASSIGNMENTS = pytest.mark.parametrize(
     ("server", "client"),
@@ -128,3 +128,51 @@ def test_tungo(lab: Lab, start: Start, server: str, client: str) -> None:
             pings(lab.near, host)
         bulk(lab, lab.near, lab.far, host)
         many(lab, lab.near, lab.far, host, 20)
+
+
+def carry(lab: Lab, start: Start, server: str, client: str, channel: str, host: str) -> None:
+    """3 MiB there and back, and a few small requests, through relay on a channel."""
+    port = lab.echo(lab.far, "127.0.0.1")
+    where, _, options = channel.partition("?")
+    options = f"?{options}" if options else ""
+    start(lab.far, server, "-L", f"relay+{where}://:8443{options}")
+    start(
+        lab.near,
+        client,
+        "-L",
+        f"tcp://127.0.0.1:7001/127.0.0.1:{port}",
+        "-F",
+        f"relay+{where}://{host}:8443{options}",
+    )
+
+    def answered() -> bool:
+        try:
+            with lab.near.dial("127.0.0.1", 7001) as sock:
+                sock.settimeout(3)
+                sock.sendall(b"hello")
+                return sock.recv(100) == b"hello"
+        except OSError:
+            return False
+
+    eventually(answered, f"an answer through {channel}")
+    with lab.near.dial("127.0.0.1", 7001) as sock:
+        exchange(sock, BULK * 3)
+    for number in range(20):
+        with lab.near.dial("127.0.0.1", 7001) as sock:
+            exchange(sock, str(number).encode() * 100)
+
+
+@ASSIGNMENTS
+@pytest.mark.parametrize("name", ["icmp", "icmp6"])
+def test_icmp(lab: Lab, start: Start, server: str, client: str, name: str) -> None:
+    host = "10.200.0.2"
+    if name == "icmp6":
+        for machine, address in ((lab.near, "fd00::1/64"), (lab.far, "fd00::2/64")):
+            machine.ip("addr", "add", address, "dev", "cable", "nodad")
+        host = "[fd00::2]"
+    carry(lab, start, server, client, name, host)
+
+
+@ASSIGNMENTS
+def test_kcp_in_fake_tcp(lab: Lab, start: Start, server: str, client: str) -> None:
+    carry(lab, start, server, client, "kcp?tcp=true", "10.200.0.2")

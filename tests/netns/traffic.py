@@ -9,7 +9,7 @@ import gevent
 
 from tests.netns.lab import Lab, Machine, eventually
 
-__all__ = ["bulk", "datagrams", "half_close", "many", "pings", "wait_for_ping"]
+__all__ = ["BULK", "bulk", "datagrams", "exchange", "half_close", "many", "pings", "wait_for_ping"]
 
 BULK = hashlib.shake_128(b"tunnel").digest(1 << 20)
 
@@ -28,10 +28,11 @@ def pings(machine: Machine, *hosts: str) -> None:
 def bulk(lab: Lab, client: Machine, server: Machine, host: str) -> None:
     """1 MiB there and back by TCP."""
     with client.dial(host, lab.echo(server, host)) as sock:
-        _exchange(sock, BULK)
+        exchange(sock, BULK)
 
 
-def _exchange(sock: socket.socket, data: bytes) -> None:
+def exchange(sock: socket.socket, data: bytes) -> None:
+    """Send, and get the same back."""
     sending = gevent.spawn(sock.sendall, data)
     found = bytearray()
     while len(found) < len(data):
@@ -59,7 +60,7 @@ def many(lab: Lab, client: Machine, server: Machine, host: str, count: int = 50)
 
     def one(number: int) -> int:
         with client.dial(host, port) as sock:
-            _exchange(sock, str(number).encode() * 1000)
+            exchange(sock, str(number).encode() * 1000)
         return number
 
     threads = [gevent.spawn(one, number) for number in range(count)]
