@@ -145,7 +145,8 @@ class ServerSession(_Session):
         self._tunnel = deliver
         self._keep = keep
         self._strikes = 0
-        self._room_then = 0  # ours, when the last ping came
+        self._sent_then = (0, 0, 0)  # when the last ping came
+        self._answered = 0
         self._pinged_at = -1.0
         self._quiet = 0
         self._calls = 0
@@ -175,6 +176,7 @@ class ServerSession(_Session):
             conn.close()
             return
         stream.respond(200, [("content-type", CONTENT_TYPE)])
+        self._answered += 1
         stream.end_with(_OK)
 
         def refuse(status: int, problem: str) -> None:
@@ -192,9 +194,10 @@ class ServerSession(_Session):
     def _count_ping(self, keep: Pings) -> None:
         """Raises Http2Error: the client pings more often than it was told."""
         now = timers.now()
-        moved, self._room_then = self.room != self._room_then, self.room
+        sent = (self.granted - self.room, self._answered, self.stream_count)
+        moved, self._sent_then = sent != self._sent_then, sent
         last, self._pinged_at = self._pinged_at, now
-        if moved:  # data was sent meanwhile: such pings measure the path
+        if moved:  # data or heads were sent meanwhile: such pings measure the path
             self._strikes = 0
             return
         if (not self.stream_count and not keep.without_stream) or (

@@ -134,6 +134,7 @@ class Session(MuxSession):
         self._parting = False
         # what the peer has told
         self.room = DEFAULT_WINDOW  # bytes that may be sent on all streams together
+        self.granted = DEFAULT_WINDOW  # what ``room`` would be if nothing had been sent
         self.frame_limit = DEFAULT_FRAME_SIZE
         self.stream_room = DEFAULT_WINDOW
         self._max_streams = _FIRST_MAX_STREAMS
@@ -511,6 +512,7 @@ class Session(MuxSession):
     def credited(self, stream_id: int, size: int) -> None:
         if not stream_id:
             self.room += size
+            self.granted += size
             if self.room > MAX_WINDOW:
                 raise Http2Error(FLOW_CONTROL_ERROR, "the connection's window is too large")
             self._feed_starved()

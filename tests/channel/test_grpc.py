@@ -401,6 +401,23 @@ def test_too_many_pings(options, call, survives):
         until(lambda: played.session.exhausted)
 
 
+def test_pings_that_follow_what_was_sent_are_no_fault():
+    """A Go client measures the path so; its window updates may give back just what was sent."""
+    played = Played({"keepalive": True, "keepalive.minTime": "1h"})
+    served = played.served
+    for _ in range(6):
+        with timeout(5):
+            played.ask().response()
+        pings(played.session, 1, 0.002)
+    served.room -= 100
+    for _ in range(6):
+        served.room -= 100
+        served.credited(0, 100)
+        pings(played.session, 1, 0.002)
+    assert played.session.alive
+    played.session.close()
+
+
 def test_pings_between_data_are_fine():
     """grpc-go measures the path by pings while data comes."""
     played = Played({"keepalive": True})
