@@ -70,7 +70,6 @@ class _Port:
         self._log = context.log
         self._silence = silence
         self._accepted = accepted
-        self._conn: Any = None
         self._closed = False
         self._complaint = ""
 

@@ -87,14 +87,13 @@ def open_serial(address: str, *, silence: float = 0.0, local: str = "@") -> Conn
     library = require_serial()
     port = SerialPort.parse(address)
     try:
-        device = library.Serial(
+        with library.Serial(
             port.name, port.baud, parity=port.parity, timeout=0, write_timeout=0, exclusive=True
-        )
-        settings = termios.tcgetattr(device.fileno())
-        settings[6][termios.VMIN] = 1  # without, nothing to read looks like the end
-        termios.tcsetattr(device.fileno(), termios.TCSANOW, settings)
-        descriptor = os.dup(device.fileno())  # its settings and its lock stay
-        device.close()
+        ) as device:
+            settings = termios.tcgetattr(device.fileno())
+            settings[6][termios.VMIN] = 1  # without, nothing to read looks like the end
+            termios.tcsetattr(device.fileno(), termios.TCSANOW, settings)
+            descriptor = os.dup(device.fileno())  # its settings and its lock stay
     except (OSError, ValueError, OverflowError, termios.error) as error:
         raise DialFailed(f"serial port {port.name}: {_reason(error)}", address=address) from error
     return Conn(SerialEndpoint(descriptor, silence), ConnInfo(peer=address, local=local))

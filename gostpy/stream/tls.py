@@ -312,9 +312,9 @@ def asked_name(host: str) -> str:
 
 def _explain(error: _ssl.SSLError) -> str:
     """One line: OpenSSL's reason in words, and what is wrong with a certificate."""
-    reason = getattr(error, "reason", None) or str(error)
+    reason = getattr(error, "reason", None) or str(error.args[-1] if error.args else error)
     if reason == "CALLBACK_FAILED":
         return "tls: the client asked for a name that is not served here"
     reason = reason.replace("_", " ").lower()
     detail = getattr(error, "verify_message", "")
-    return f"tls: {reason}: {detail}" if detail else f"tls: {reason}"
+    return f"tls: {reason}: {detail}" if detail and detail != reason else f"tls: {reason}"

@@ -1,5 +1,6 @@
 """Serial ports, played by pseudo terminals: addresses, line settings, listener, handler, node."""
 
+import errno
 import os
 import socket
 import sys
@@ -109,6 +110,18 @@ def test_parity(line, monkeypatch, word):
     with pytest.raises(DialFailed, match="cannot be set"):
         open_serial(f"{line.name},9600,{word}")
     assert told == [word[0].upper()]
+
+
+def test_a_port_that_cannot_be_used_is_closed(line, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "dup", full)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(DialFailed) as caught:
+        open_serial(line.name)
+    assert caught.value.__cause__ is not None  # it keeps the frame that had the port open
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_port_is_busy(line):

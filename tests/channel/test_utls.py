@@ -117,7 +117,7 @@ def test_certificates_are_verified(shaken, tmp_path):
     good = layer(CHROME, secure=True, ca_file=authority.ca)
     shaken(good, cert_file=cert, key_file=key)
     wrong_cert, wrong_key = authority.issue("other.test")
-    with pytest.raises(HandshakeFailed):
+    with pytest.raises(HandshakeFailed, match=r"^tls: hostname mismatch$"):
         shaken(good, cert_file=wrong_cert, key_file=wrong_key)
     with pytest.raises(HandshakeFailed):
         shaken(layer(CHROME, secure=True, ca_file=Authority(tmp_path, "no").ca))
