@@ -116,8 +116,7 @@ class Session(MuxSession):
         config: Config | None = None,
     ) -> None:
         self.config = config or Config()
-        super().__init__(conn, client, None, 0, 1)
-        self._queue = None
+        super().__init__(conn, client, None, 0)
         self._serve = deliver
         self.codec = HeaderCodec()
         self._frames = FrameReader(self, preface=not client, largest=self.config.frame_size)

@@ -11,12 +11,10 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from gevent import get_hub
-from gevent.event import Event
 
 from gostpy.errors import ConnectionClosed, GostError, ProtocolError
 from gostpy.net.conn import Conn, ConnInfo
@@ -33,8 +31,7 @@ _COPIED = 16384  # data up to this size is copied into the cork
 _CORK_SIZE = 65536  # a cork of this size leaves before the end of the turn
 _UNREAD_LIMIT = 1 << 20
 
-# reasons for not reading
-_HELD, _BACKLOG = 1, 2
+_HELD = 1  # the reason for not reading
 
 Delivered = Callable[[Conn], None]
 
@@ -45,9 +42,8 @@ class MuxSession:
     Args:
         conn: after its handshakes; the session takes it over with ``start``.
         deliver: called on the hub with a conn for each stream that the peer opens. Without it they
-            wait for ``accept``; a client session without it refuses them.
+            are refused.
         held_limit: bytes kept by all streams together, above which the session does not read.
-        backlog: streams that may wait for ``accept``.
 
     Attributes:
         alive: streams can be opened, and those that are open work.
@@ -64,7 +60,6 @@ class MuxSession:
         client: bool,
         deliver: Delivered | None,
         held_limit: int,
-        backlog: int,
     ) -> None:
         self.conn = conn
         self.client = client
@@ -79,11 +74,6 @@ class MuxSession:
         self._cork_size = 0
         self._unread = 0  # bytes of frames without data that the conn has not taken yet
         self._deliver = deliver
-        self._backlog = backlog
-        self._queue: deque[Conn] | None = None
-        if deliver is None and not client:
-            self._queue = deque()
-        self._arrival = Event()
         self._held = 0
         self._held_limit = held_limit
         self._pausing = 0
@@ -128,21 +118,6 @@ class MuxSession:
                 conn.endpoint.start()
         except (GostError, OSError) as error:
             self.fail(error)
-
-    def accept(self) -> Conn:
-        """Wait for a stream that the peer opens. Raises ConnectionClosed: the session is gone."""
-        queue = self._queue
-        if queue is None:
-            raise ConnectionClosed("this session does not accept streams")
-        while not queue:
-            if not self.alive:
-                raise ConnectionClosed(str(self.error or "session is closed"))
-            self._arrival.clear()
-            self._arrival.wait()
-        conn = queue.popleft()
-        if self._pausing & _BACKLOG and len(queue) < self._backlog:
-            self._go_on(_BACKLOG)
-        return conn
 
     def close(self) -> None:
         """End the session and all its streams; what was written still leaves."""
@@ -191,7 +166,6 @@ class MuxSession:
         assert error is not None
         for stream in streams:
             stream.abort(error)
-        self._arrival.set()
         callback, self.on_close = self.on_close, None
         if callback is not None:
             callback(self)
@@ -306,25 +280,17 @@ class MuxSession:
     @property
     def accepts(self) -> bool:
         """The peer may open one more stream."""
-        return (self._deliver is not None or self._queue is not None) and len(
-            self._streams
-        ) < MAX_STREAMS
+        return self._deliver is not None and len(self._streams) < MAX_STREAMS
 
     def admit(self, stream: StreamEndpoint) -> None:
         """The peer has opened a stream."""
         conn = self.make_conn(stream)
-        if self._deliver is not None:
-            try:
-                self._deliver(conn)
-            except Exception:  # a bug there must not end the session
-                get_hub().handle_error(self, *sys.exc_info())
-                conn.close(True)
-            return
-        assert self._queue is not None
-        self._queue.append(conn)
-        self._arrival.set()
-        if len(self._queue) >= self._backlog and not self._pausing & _BACKLOG:
-            self._pause(_BACKLOG)
+        assert self._deliver is not None, "it would not accept any"
+        try:
+            self._deliver(conn)
+        except Exception:  # a bug there must not end the session
+            get_hub().handle_error(self, *sys.exc_info())
+            conn.close(True)
 
     # -- keep-alive ------------------------------------------------------------------------------
 

@@ -37,9 +37,8 @@ from gostpy.wire.smux import (
     window_update,
 )
 
-__all__ = ["BACKLOG", "Config", "Session"]
+__all__ = ["Config", "Session"]
 
-BACKLOG = 1024
 """Streams that may wait to be accepted."""
 
 _BURST, _BURST_TIME = 64, 0.01
@@ -100,7 +99,7 @@ class Session(MuxSession):
         deliver: Delivered | None = None,
     ) -> None:
         config.check()
-        super().__init__(conn, client, deliver, config.max_receive_buffer, BACKLOG)
+        super().__init__(conn, client, deliver, config.max_receive_buffer)
         self.config = config
         self.version = config.version
         self.max_frame_size = config.max_frame_size

@@ -83,7 +83,7 @@ class Session(MuxSession):
         deliver: Delivered | None = None,
     ) -> None:
         config.check()
-        super().__init__(conn, client, deliver, _HELD_LIMIT, BACKLOG)
+        super().__init__(conn, client, deliver, _HELD_LIMIT)
         self.window = config.max_stream_window
         self._config = config
         self._next = 1 if client else 2
@@ -120,15 +120,6 @@ class Session(MuxSession):
         self._unanswered.add(stream.id)
         self.send(frame(WINDOW, SYN, stream.id, self.window - INITIAL_WINDOW))
         return self.make_conn(stream)
-
-    def accept(self) -> Conn:
-        conn = super().accept()
-        self._acknowledge(conn.endpoint)
-        return conn
-
-    def _acknowledge(self, stream: object) -> None:
-        if isinstance(stream, _Stream) and stream.id in self._streams:
-            self.send(frame(WINDOW, ACK, stream.id, self.window - INITIAL_WINDOW))
 
     def _add(self, stream_id: int) -> _Stream:
         stream = _Stream(self, stream_id)
@@ -177,8 +168,7 @@ class Session(MuxSession):
             self.send(frame(WINDOW, RST, stream_id))
             return
         stream = self._add(stream_id)
-        if self._deliver is not None:
-            self._acknowledge(stream)
+        self.send(frame(WINDOW, ACK, stream.id, self.window - INITIAL_WINDOW))
         self.admit(stream)
 
     def accepted(self, stream_id: int) -> None:

@@ -1,6 +1,7 @@
 """The other side of a mux session, played by hand, and sessions joined back to back."""
 
 import gevent
+from gevent.queue import Queue
 
 from gostpy.net.conn import Conn, ConnInfo
 from gostpy.net.endpoint import Endpoint
@@ -61,9 +62,19 @@ class ByHand(Endpoint):
 def by_hand(session_type, config, client, deliver=None, **facts):
     """(session, endpoint): a running session whose peer is the test."""
     endpoint = ByHand(**facts)
+    accept = None
+    if deliver is None and not client:
+        deliver, accept = waiting()
     session = session_type(Conn(endpoint, ConnInfo(peer=("192.0.2.1", 7))), config, client, deliver)
+    session.accept = accept
     session.start()
     return session, endpoint
+
+
+def waiting():
+    """(deliver, accept): streams that wait for the test."""
+    queue = Queue()
+    return queue.put, lambda: queue.get(timeout=5)
 
 
 KINDS = {
@@ -77,7 +88,11 @@ def joined(kind, deliver=None):
     """(client session, server session) of one kind over a pair of sockets."""
     session_type, config = KINDS[kind]
     left, right = socket_pair()
+    accept = None
+    if deliver is None:
+        deliver, accept = waiting()
     client, server = session_type(left, config, True), session_type(right, config, False, deliver)
+    server.accept = accept
     server.start()
     client.start()
     return client, server

@@ -73,7 +73,7 @@ class Session(MuxSession):
     name = "ssh"
 
     def __init__(self, link: Link, client: bool, deliver: Delivered) -> None:
-        super().__init__(link.conn, client, deliver, _HELD_LIMIT, 0)
+        super().__init__(link.conn, client, deliver, _HELD_LIMIT)
         self.transport = link.transport
         self._link = link
         self._next = 0
