@@ -279,6 +279,16 @@ def test_handshake_survives_loss(far: Any) -> None:
             conn.close()
 
 
+def test_path_that_is_slower_than_the_handshake_is_repeated(far: Any) -> None:
+    """Both sides' last messages come twice, behind the first data."""
+    server = far()
+    with Lossy(server.address, delay=0.55) as relay:
+        conn = near(relay.address)
+        assert talk(conn, SOME[:20_000]) == SOME[:20_000]
+        conn.close()
+    assert not server.errors
+
+
 def test_datagrams_that_overtake_each_other_and_copies(
     far: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
