@@ -55,7 +55,7 @@ class Shards:
 
 
 def random_conv() -> int:
-    """The number of a new conversation."""
+    """Any number, for a new conversation."""
     return int.from_bytes(os.urandom(4), "little")
 
 
@@ -90,10 +90,6 @@ class SealedPackets(WrappedPackets):
         send_all(self.inner, self._seal(list(datagrams)), address)
 
 
-def _now() -> int:
-    return int(time.monotonic() * 1000.0) & 0xFFFFFFFF
-
-
 class KCPEndpoint(StreamEndpoint):
     """A byte stream over a packet conn with one peer; the sink of its packets.
 
@@ -103,6 +99,7 @@ class KCPEndpoint(StreamEndpoint):
 
     __slots__ = (
         "_acking",
+        "_clock",
         "_core",
         "_decoder",
         "_encoder",
@@ -122,6 +119,7 @@ class KCPEndpoint(StreamEndpoint):
         self.packets = packets
         self._settings = settings
         self._shards = shards
+        self._clock = random_conv()
         self._core = Core(conv, settings) if conv is not None else None
         self._encoder = Encoder(shards.data, shards.parity) if shards else None
         self._decoder: Decoder | None = None
@@ -144,6 +142,11 @@ class KCPEndpoint(StreamEndpoint):
     def unsent(self) -> int:
         return self._core.unsent if self._core is not None else 0
 
+    def _now(self) -> int:
+        """Milliseconds. Each conn's clock begins anywhere, so that nobody else can tell what the
+        peer repeats of it."""
+        return (int(time.monotonic() * 1000.0) + self._clock) & 0xFFFFFFFF
+
     # -- sink of the packets -----------------------------------------------------------------------
 
     def datagram(self, data: bytes, address: str) -> None:
@@ -155,9 +158,9 @@ class KCPEndpoint(StreamEndpoint):
             conv = HEADER.unpack_from(data, FEC_OVERHEAD if kind else 0)[0]
             core = self._core = Core(conv, self._settings)
         if not kind:
-            taken = core.input(data, _now())
+            taken = core.input(data, self._now())
         elif kind == DATA:
-            taken = core.input(data[FEC_OVERHEAD:], _now())
+            taken = core.input(data[FEC_OVERHEAD:], self._now())
         else:
             taken = True
         if not taken and self._replaced(data, kind):
@@ -167,7 +170,7 @@ class KCPEndpoint(StreamEndpoint):
                 shards = self._shards or Shards(1, 1)
                 self._decoder = Decoder(shards.data, shards.parity)
             for packet in self._decoder.decode(data):
-                core.input(packet, _now(), False)
+                core.input(packet, self._now(), False)
         if not self._soon:
             self._soon = True
             get_hub().loop.run_callback(self._after_burst)
@@ -237,7 +240,7 @@ class KCPEndpoint(StreamEndpoint):
             self._acking.cancel()
             self._acking = None
         if not self._resting:
-            self._transmit(core.flush(_now()))
+            self._transmit(core.flush(self._now()))
 
     def _rest(self, delay: float) -> None:
         """Send nothing for so many seconds: a rate limit."""
@@ -261,7 +264,7 @@ class KCPEndpoint(StreamEndpoint):
         if self._resting:
             self._timer = timers.after(self._settings.interval / 1000, self._tick)
             return
-        self._transmit(core.tick(_now()))
+        self._transmit(core.tick(self._now()))
 
     def _transmit(self, packets: list[bytes]) -> None:
         core = self._core

@@ -51,7 +51,8 @@ class PacketCipher(Protocol):
         ...
 
     def open(self, datagram: bytes) -> bytes | None:
-        """The packet; None when it is not from somebody with the key, or was damaged."""
+        """The packet; None when it is not from somebody with the key, was damaged, or is larger
+        than ``MOST_DATAGRAM``: what is kept of a peer is counted in packets."""
         ...
 
 
@@ -97,7 +98,7 @@ class _Blocks:
 
     def open(self, datagram: bytes) -> bytes | None:
         length = len(datagram)
-        if length < SEAL_SIZE:
+        if not SEAL_SIZE <= length <= MOST_DATAGRAM:
             return None
         size = self._size
         plain: bytes = self._decrypt(b"".join((self._vector, datagram, _PAD[: -length % size])))
@@ -139,7 +140,7 @@ class _Clear:
         ]
 
     def open(self, datagram: bytes) -> bytes | None:
-        return _checked(datagram) if len(datagram) >= SEAL_SIZE else None
+        return _checked(datagram) if SEAL_SIZE <= len(datagram) <= MOST_DATAGRAM else None
 
 
 class _Salsa20:
@@ -162,7 +163,7 @@ class _Salsa20:
         return made
 
     def open(self, datagram: bytes) -> bytes | None:
-        if len(datagram) < SEAL_SIZE:
+        if not SEAL_SIZE <= len(datagram) <= MOST_DATAGRAM:
             return None
         nonce = datagram[:8]
         plain = nonce + self._new(self._key, nonce).decrypt(datagram[8:])

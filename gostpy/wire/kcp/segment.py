@@ -36,6 +36,7 @@ _MOST_WINDOW = 0xFFFF
 _SKIPS = 3
 _MANY_ACKS = 4
 _ASK_FIRST, _ASK_MOST = 7000, 120000
+_MOST_TIMES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ class Core:
         received: pieces of the stream, in order; taken by the caller, who reports what it keeps in
             ``unread``.
         unread: bytes that the caller keeps: they narrow the window.
-        proved: the peer has acknowledged something, so it gets what is sent to it.
+        proved: the peer gets what is sent to it: it has repeated a time that was in there, which
+            cannot be guessed if the caller's clock begins anywhere.
     """
 
     __slots__ = (
@@ -108,6 +110,7 @@ class Core:
         "_skipped",
         "_slowed_at",
         "_tell",
+        "_times",
         "conv",
         "proved",
         "receive_next",
@@ -127,6 +130,7 @@ class Core:
         self.received: list[bytes] = []
         self.unread = 0
         self.proved = False
+        self._times: set[int] = set()  # when data was sent to a peer that is not proved
         self.send_una = self.send_next = self.receive_next = 0
         self.remote_window = 32
         self._out = bytearray()
@@ -215,10 +219,11 @@ class Core:
             self._skip(acked, latest)
         if latest and regular and (trip := _since(now, latest)) >= 0:
             self._pace.measure(trip)
-        if self.send_una != una_before:
+        if not self.proved and latest in self._times:
             self.proved = True
-            if self.settings.congestion:
-                self._pace.grow(self.remote_window)
+            self._times.clear()
+        if self.send_una != una_before and self.settings.congestion:
+            self._pace.grow(self.remote_window)
         return True
 
     def _confirm_all(self, una: int) -> None:
@@ -326,6 +331,8 @@ class Core:
             packets, packet = _cut(packet, limit)
         fresh = self._launch(now) if self._out else []
         again = self._suspected(ticking and not fresh) if self._skipped else []
+        if not self.proved and (lost or again or fresh) and len(self._times) < _MOST_TIMES:
+            self._times.add(now)
         rto = self._pace.rto
         for segment in lost:
             self._skipped.pop(segment.number, None)

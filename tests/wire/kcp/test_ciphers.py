@@ -114,6 +114,14 @@ def test_another_password(name: str) -> None:
     assert packet_cipher(name, "other").open(wire) is None
 
 
+@every
+def test_what_is_no_packet_of_kcp_is_refused(name: str) -> None:
+    cipher = packet_cipher(name, "secret")
+    assert cipher.open(cipher.seal([bytes(1480)])[0]) == bytes(1480)
+    if name != "xor":  # whose mask ends there
+        assert cipher.open(cipher.seal([bytes(1481)])[0]) is None
+
+
 def test_unknown_names_are_aes() -> None:
     wire = packet_cipher("rot13", "k").seal([PACKET])[0]
     assert packet_cipher("aes", "k").open(wire) == PACKET

@@ -231,13 +231,25 @@ def test_numbers_out_of_the_window_are_not_kept() -> None:
 def test_what_was_not_sent_is_not_acknowledged() -> None:
     core = Core(1, FREE)
     core.send(b"x")
-    core.flush(0)
-    core.input(HEADER.pack(1, ACK, 0, 32, 0, 7, 9, 0), 1)
+    core.flush(5)
+    core.input(HEADER.pack(1, ACK, 0, 32, 5, 7, 9, 0), 6)
     assert not core.idle
     assert core.send_una == 0
-    assert not core.proved
-    core.input(HEADER.pack(1, ACK, 0, 32, 0, 0, 1, 0), 1)
+    core.input(HEADER.pack(1, ACK, 0, 32, 5, 0, 1, 0), 6)
     assert core.idle
+
+
+def test_who_repeats_the_time_of_a_segment_has_got_it() -> None:
+    """Numbers begin at zero: who forges its address could acknowledge without having seen any."""
+    core = Core(1, FREE)
+    core.send(b"x")
+    core.flush(70_000)
+    core.input(HEADER.pack(1, ACK, 0, 32, 69_999, 0, 1, 0), 70_001)
+    assert core.idle
+    assert not core.proved
+    core.send(b"y")
+    core.flush(70_100)
+    core.input(HEADER.pack(1, ACK, 0, 32, 70_100, 1, 2, 0), 70_101)
     assert core.proved
 
 
