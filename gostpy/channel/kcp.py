@@ -148,7 +148,7 @@ class Carrier:
                 sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_TCLASS, mark)
             with contextlib.suppress(OSError):  # of a socket for IPv6 only
                 sock.setsockopt(_socket.IPPROTO_IP, _socket.IP_TOS, mark)
-        return BurstSocket(packets)
+        return BurstSocket(packets, not self._cipher.slow)
 
 
 def _first(data: bytes, address: str) -> bytes:

@@ -52,13 +52,17 @@ def send_all(packets: PacketConn, datagrams: Sequence[bytes], address: str) -> N
 class BurstSocket(UDPSocket):
     """Takes over the OS socket of a UDPSocket, which is over by that. Empty datagrams are skipped.
 
+    Args:
+        together: receive many datagrams at a time; else a few in one turn of the loop, for users
+            who are slow to handle one.
+
     Attributes:
         refused: answers in a row that said that nobody listens there (connected sockets only).
     """
 
     __slots__ = ("_segments", "refused")
 
-    def __init__(self, packets: UDPSocket) -> None:
+    def __init__(self, packets: UDPSocket, together: bool = True) -> None:
         sock = packets.release()
         super().__init__(sock, packets.info.peer)
         self.info, self.meter, self.on_close = packets.info, packets.meter, packets.on_close
@@ -66,7 +70,7 @@ class BurstSocket(UDPSocket):
         self._segments = True
         enlarge(sock)
         with contextlib.suppress(OSError):  # an old kernel: one datagram at a time
-            sock.setsockopt(_socket.IPPROTO_UDP, UDP_GRO, 1)
+            sock.setsockopt(_socket.IPPROTO_UDP, UDP_GRO, int(together))
 
     # -- in --------------------------------------------------------------------------------------
 

@@ -20,7 +20,9 @@ import hashlib
 import os
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import CAST5, Blowfish, TripleDES
@@ -44,7 +46,13 @@ _PAD = bytes(16)
 
 
 class PacketCipher(Protocol):
-    """Both directions of one endpoint; packets may be lost, repeated and out of order."""
+    """Both directions of one endpoint; packets may be lost, repeated and out of order.
+
+    Attributes:
+        slow: a packet takes milliseconds; few should be handled in one turn of the loop.
+    """
+
+    slow: bool
 
     def seal(self, packets: list[bytes]) -> list[bytes]:
         """Datagrams for the packets."""
@@ -71,6 +79,8 @@ def _checked(plain: bytes, start: int = 0, end: int = MOST_DATAGRAM) -> bytes | 
 
 class _Blocks:
     """A block cipher in CFB mode, by the cryptography library."""
+
+    slow = False
 
     def __init__(self, algorithm: Any) -> None:
         self._size = size = algorithm.block_size // 8
@@ -106,7 +116,9 @@ class _Blocks:
 
 
 class _Masked:
-    """The same bytes over every datagram: xor, and none with a mask of zeros."""
+    """The same bytes over every datagram: xor."""
+
+    slow = False
 
     def __init__(self, mask: bytes) -> None:
         self._mask = mask
@@ -133,6 +145,8 @@ class _Masked:
 class _Clear:
     """none: the checksum is the only protection."""
 
+    slow = False
+
     def seal(self, packets: list[bytes]) -> list[bytes]:
         return [
             b"".join((os.urandom(_NONCE_SIZE), _CHECK.pack(zlib.crc32(packet)), packet))
@@ -145,6 +159,8 @@ class _Clear:
 
 class _Salsa20:
     """Salsa20, by the pycryptodomex library. Raises MissingExtra."""
+
+    slow = False
 
     def __init__(self, key: bytes) -> None:
         try:
@@ -171,59 +187,84 @@ class _Salsa20:
 
 
 class _SlowBlocks:
-    """A block cipher in CFB mode, in plain Python: a megabyte per second or less.
+    """A block cipher in CFB mode, in plain Python.
+
+    Packets are encrypted side by side, block after block: each block needs the one before. Those of
+    one packet are decrypted all at once.
 
     Args:
-        encrypt: of one block.
+        make: given a number of blocks, what encrypts so many or less at a time.
     """
 
-    def __init__(self, size: int, encrypt: Callable[[bytes], bytes]) -> None:
+    slow = True
+
+    def __init__(self, size: int, make: Callable[[int], Callable[[bytes], bytes]]) -> None:
         self._size = size
-        self._block = encrypt
-        self._first = int.from_bytes(encrypt(_VECTOR[:size]), "big")
+        self._encrypting = lru_cache(maxsize=4)(make)
+        self._deciphering = [make(count) for count in _COUNTS]
+        self._vector = _VECTOR[:size]
+        self._first = make(1)(self._vector)
 
     def seal(self, packets: list[bytes]) -> list[bytes]:
-        return [
-            self._encrypt(
-                b"".join((os.urandom(_NONCE_SIZE), _CHECK.pack(zlib.crc32(packet)), packet))
+        made: list[bytes] = []
+        for start in range(0, len(packets), _TOGETHER):
+            made += self._seal(
+                [
+                    b"".join((os.urandom(_NONCE_SIZE), _CHECK.pack(zlib.crc32(packet)), packet))
+                    for packet in packets[start : start + _TOGETHER]
+                ]
             )
-            for packet in packets
-        ]
+        return made
 
-    def _encrypt(self, plain: bytes) -> bytes:
-        size, block, mask = self._size, self._block, self._first
-        made = []
-        for at in range(0, len(plain), size):
-            piece = plain[at : at + size].ljust(size, b"\0")
-            cipher = (int.from_bytes(piece, "big") ^ mask).to_bytes(size, "big")
-            made.append(cipher)
-            mask = int.from_bytes(block(cipher), "big")
-        return b"".join(made)[: len(plain)]
+    def _seal(self, plain: list[bytes]) -> list[bytes]:
+        size, count = self._size, len(plain)
+        encrypt = self._encrypting(count)
+        longest = -(-max(map(len, plain)) // size) * size
+        padded = [packet.ljust(longest, b"\0") for packet in plain]
+        masks, width = self._first * count, size * count
+        rows = []
+        for at in range(0, longest, size):
+            row = b"".join([packet[at : at + size] for packet in padded])
+            mixed = int.from_bytes(row, "big") ^ int.from_bytes(masks, "big")
+            cipher = mixed.to_bytes(width, "big")
+            rows.append(cipher)
+            masks = encrypt(cipher)
+        return [
+            b"".join([row[at : at + size] for row in rows])[: len(packet)]
+            for at, packet in zip(range(0, width, size), plain, strict=True)
+        ]
 
     def open(self, datagram: bytes) -> bytes | None:
         length = len(datagram)
         if not SEAL_SIZE <= length <= MOST_DATAGRAM:
             return None
-        size, block = self._size, self._block
-        masks = [block(_VECTOR[:size])]
-        masks += (block(datagram[at : at + size]) for at in range(0, length - size, size))
-        mask = int.from_bytes(b"".join(masks)[:length], "big")
-        plain = (int.from_bytes(datagram, "big") ^ mask).to_bytes(length, "big")
-        return _checked(plain)
+        size = self._size
+        blocks = -(-length // size)
+        place = bisect_left(_COUNTS, blocks)
+        before = (self._vector + datagram)[: blocks * size]
+        masks = self._deciphering[place](before)[:length]
+        mixed = int.from_bytes(datagram, "big") ^ int.from_bytes(masks, "big")
+        return _checked(mixed.to_bytes(length, "big"))
+
+
+_COUNTS = (5, 24, 94, 188)
+"""Blocks that are decrypted at a time: a datagram has as many as the last at most."""
+
+_TOGETHER = 32
+"""Packets that are encrypted at a time."""
 
 
 def _tea(key: bytes, extended: bool) -> _SlowBlocks:
-    from gostpy.wire.kcp.tea import tea, xtea
+    from gostpy.wire.kcp.tea import BLOCK_SIZE, tea, xtea
 
-    halves = struct.Struct(">II")
-    encrypt = xtea(key) if extended else tea(key)
-    return _SlowBlocks(halves.size, lambda block: halves.pack(*encrypt(*halves.unpack(block))))
+    make = xtea if extended else tea
+    return _SlowBlocks(BLOCK_SIZE, lambda count: make(key, count))
 
 
 def _twofish(key: bytes) -> _SlowBlocks:
-    from gostpy.wire.kcp.twofish import twofish  # makes tables: only for who uses it
+    from gostpy.wire.kcp.twofish import BLOCK_SIZE, Twofish  # makes tables: only for who uses it
 
-    return _SlowBlocks(16, twofish(key))
+    return _SlowBlocks(BLOCK_SIZE, Twofish(key).encrypting)
 
 
 CIPHERS: dict[str, Callable[[bytes], PacketCipher]] = {

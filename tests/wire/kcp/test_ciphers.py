@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from gostpy.errors import MissingExtra
 from gostpy.wire.kcp.ciphers import CIPHERS, SEAL_SIZE, derive, packet_cipher
+from gostpy.wire.kcp.twofish import Twofish
 
 PACKET = b"a packet of twenty-nine bytes"
 # the packet with the nonce 00 01 ... 0f, encrypted with the password "secret"
@@ -120,6 +122,26 @@ def test_what_is_no_packet_of_kcp_is_refused(name: str) -> None:
     assert cipher.open(cipher.seal([bytes(1480)])[0]) == bytes(1480)
     if name != "xor":  # whose mask ends there
         assert cipher.open(cipher.seal([bytes(1481)])[0]) is None
+
+
+@pytest.mark.parametrize("name", ["tea", "xtea", "twofish"])
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 33, 70])
+def test_packets_sealed_together_are_sealed_as_alone(name: str, count: int) -> None:
+    """Of any lengths: encrypted side by side, decrypted as many blocks at once."""
+    cipher = packet_cipher(name, "secret")
+    packets = [bytes([size % 251]) * size for size in range(0, 1480, 1480 // count)][:count]
+    sealed = cipher.seal(packets)
+    assert [len(each) - SEAL_SIZE for each in sealed] == [len(each) for each in packets]
+    other = packet_cipher(name, "secret")
+    assert [other.open(each) for each in sealed] == packets
+
+
+@pytest.mark.parametrize("count", [6, 24, 94])
+def test_twofish_of_many_blocks(count: int) -> None:
+    key = Twofish(bytes(range(32)))
+    data = random.Random(count).randbytes(16 * count)
+    assert key.encrypting(count)(data) == key.encrypting(1)(data)
+    assert key.encrypting(count)(data[:32])[:32] == key.encrypting(1)(data[:32])
 
 
 def test_unknown_names_are_aes() -> None:
