@@ -146,6 +146,24 @@ def test_flows_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(made._by_port) == [2002]
 
 
+def test_a_port_that_is_used_over_and_over_keeps_no_other_flow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(translate.timers, "now", lambda: clock[0])
+    made = Translator(A4, N4, 7777, HEADER)
+    for turn in range(20):
+        for port in (2000, 3000 + turn):  # one always the same
+            made.translate(framed(tcp(A4, B4, (port, 80))))
+            flow = made.accepted(("10.0.0.254", port))
+            assert flow is not None
+            made.ended(flow)
+        clock[0] += translate.LINGER / 2
+        made._sweep()
+    assert len(made) <= 4
+    assert len(made._ending) <= 10
+
+
 @pytest.mark.parametrize(
     ("nets", "version", "expected"),
     [

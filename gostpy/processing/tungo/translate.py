@@ -99,7 +99,7 @@ class Translator:
         self._rewrites: dict[bytes, _Rewrite] = {}
         self._by_port: dict[int, Flow] = {}
         self._next = 0
-        self._ending: deque[Flow] = deque()
+        self._ending: deque[tuple[float, Flow]] = deque()  # soonest first
         self._sweeping = False
 
     def __len__(self) -> int:
@@ -181,38 +181,42 @@ class Translator:
 
     def _end_later(self, flow: Flow) -> None:
         flow.due = timers.now() + LINGER
-        self._ending.append(flow)
+        self._ending.append((flow.due, flow))
         if not self._sweeping:
             self._sweeping = True
             timers.after(_SWEEP, self._sweep)
 
     def _sweep(self) -> None:
         now, ending = timers.now(), self._ending
-        while ending and (ending[0].due <= now or (ending[0].accepted and not ending[0].ended)):
-            flow = ending.popleft()  # a conn that is open comes back when it is closed
-            if flow.ended or not flow.accepted:
-                self._forget(flow)
-        self._sweeping = bool(self._ending)
+        while ending and ending[0][0] <= now:
+            self._over(*ending.popleft())
+        self._sweeping = bool(ending)
         if self._sweeping:
             timers.after(_SWEEP, self._sweep)
 
     def _make_room(self) -> bool:
         """Drop the oldest flow that is over, or that nobody has accepted."""
         while self._ending:
-            flow = self._ending.popleft()
-            if flow.ended or not flow.accepted:
-                self._forget(flow)
+            if self._over(*self._ending.popleft()):
                 return True
         return False
 
-    def _forget(self, flow: Flow) -> None:
+    def _over(self, due: float, flow: Flow) -> bool:
+        """The time of a flow has come; it is dropped unless it has begun anew since."""
+        if due != flow.due or (flow.accepted and not flow.ended):
+            return False  # it comes back when its conn is closed
+        return self._forget(flow)
+
+    def _forget(self, flow: Flow) -> bool:
+        """False: it was forgotten already."""
         if self._by_port.get(flow.port) is not flow:
-            return
+            return False
         del self._by_port[flow.port]
         for one, other in ((flow.forth, flow.back), (flow.back, flow.forth)):
             key = self._swapped(other.key)
             if self._rewrites.get(key) is one:
                 del self._rewrites[key]
+        return True
 
     def _swapped(self, key: bytes) -> bytes:
         """The same four with source and target exchanged."""
