@@ -19,7 +19,7 @@ SOCKET_BUFFER = 4 << 20
 """Bytes that the system may keep for us while we do something else, if it grants as many."""
 
 MOST_SHAKING = 256
-"""Handshakes under way; further clients get no answer."""
+"""Handshakes under way; one more ends the oldest, so that who never finishes keeps nobody out."""
 
 _LIMITS = SessionLimits(backlog=1024, queue_size=4096, buffer_size=1500, ttl=30.0)
 
@@ -42,24 +42,21 @@ class Carrier:
         packets = listen_udp(self.context.address, self.context.sockets)
         _widen(packets.sock)
         cookies = Cookies()
-        shaking: set[Session] = set()
+        shaking: dict[Session, None] = {}  # and some that were, oldest first
 
         def known(data: bytes, address: str) -> bytes:
             hello, answer = cookies.check(data, address, timers.now())
             if answer:
                 packets.send_now(answer, address)
-            elif len(shaking) >= MOST_SHAKING:
-                shaking.difference_update([each for each in shaking if not _is_shaking(each)])
-                if len(shaking) >= MOST_SHAKING:
-                    return b""
             return hello
 
         def born(session: Session) -> None:
             session.held = True
-            shaking.add(session)
             accepted(session, None)
             if session.closed:
                 packets.send_now(REFUSAL, session.peer)
+            else:
+                _add(shaking, session)
 
         return Sessions(packets, born, _LIMITS, first=known, lasting=True)
 
@@ -67,6 +64,19 @@ class Carrier:
         """A socket with the node as its peer, or datagrams through another node."""
         if isinstance(packets, UDPSocket):
             _widen(packets.sock)
+
+
+def _add(shaking: dict[Session, None], session: Session) -> None:
+    """One more handshake; above the limit the oldest one ends."""
+    shaking[session] = None
+    if len(shaking) <= MOST_SHAKING:
+        return
+    for each in [each for each in shaking if not _is_shaking(each)]:
+        del shaking[each]
+    while len(shaking) > MOST_SHAKING:
+        oldest = next(iter(shaking))
+        del shaking[oldest]
+        oldest.close()
 
 
 def _is_shaking(session: Session) -> bool:
