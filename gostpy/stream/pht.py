@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gostpy.errors import ConnectionClosed, ProtocolError
+from gostpy.errors import ConnectionClosed, LimitExceeded, ProtocolError
 from gostpy.net import timers
 from gostpy.net.conn import Conn, ConnInfo
 from gostpy.net.endpoint import LINGER
@@ -40,14 +40,18 @@ TOKEN_TIME = 60.0
 """Seconds within which a token has to be used, and for which an ended one is remembered."""
 
 MOST_TOKENS = 8192
+"""Tokens that are remembered; the oldest are forgotten first, so that a flood of requests for
+tokens does not keep others from getting one."""
+
 MOST_TUNNELS = 32768
 MOST_SILENT = 1024
-"""Tunnels whose client has not sent a byte yet."""
+"""Tunnels whose client has not sent a byte yet; one more ends the oldest."""
 
 PUSH_LIMIT = 1 << 20
 """Bytes in the body of a push."""
 
 _HIGH = 262144  # of a tunnel's data not taken yet, above which a push waits for its answer
+_MOST_WAITING = 4 << 20  # of such data: whoever waits for answers never sends as much
 _UNPULLED = 262144  # of a tunnel's data that may wait for a pull
 
 
@@ -119,7 +123,7 @@ class Tunnels:
         self._tokens: OrderedDict[str, float] = OrderedDict()  # given away, when
         self._ended: OrderedDict[str, float] = OrderedDict()
         self._tunnels: dict[str, _Tunnel] = {}
-        self._silent = 0
+        self._silent: dict[str, _Tunnel] = {}
 
     @property
     def count(self) -> int:
@@ -151,12 +155,8 @@ class Tunnels:
 
     def _authorize(self, answering: Answering) -> None:
         tokens = self._tokens
-        _forget(tokens, timers.now() - TOKEN_TIME)
-        if len(tokens) >= MOST_TOKENS:
-            answering.answer(429)
-            return
         token = new_token()
-        tokens[token] = timers.now()
+        _remember(tokens, token)
         answering.answer(200, b"token=" + token.encode("ascii"))
 
     def _tunnel(self, token: str, answering: Answering) -> _Tunnel | None:
@@ -168,11 +168,13 @@ class Tunnels:
         if given is None and not is_own_token(token):
             answering.answer(403)
             return None
-        if len(self._tunnels) >= MOST_TUNNELS or self._silent >= MOST_SILENT:
+        if len(self._tunnels) >= MOST_TUNNELS:
             answering.answer(429)
             return None
-        tunnel = self._tunnels[token] = _Tunnel(self, token, answering.level)
-        self._silent += 1
+        while len(self._silent) >= MOST_SILENT:
+            oldest = next(iter(self._silent.values()))
+            oldest.broken(LimitExceeded("pht: too many tunnels whose clients say nothing"))
+        tunnel = self._tunnels[token] = self._silent[token] = _Tunnel(self, token, answering.level)
         info = answering.info
         conn = Conn(
             tunnel, ConnInfo(info.peer, info.local, info.source, info.destination, info.tls)
@@ -180,24 +182,23 @@ class Tunnels:
         self._deliver(conn)
         return tunnel
 
-    def spoke(self) -> None:
+    def spoke(self, token: str) -> None:
         """A tunnel got its first data, or ended without any."""
-        self._silent -= 1
+        del self._silent[token]
 
     def forget(self, token: str) -> None:
         """A tunnel has ended."""
         if self._tunnels.pop(token, None) is None:
             return
-        ended = self._ended
-        _forget(ended, timers.now() - TOKEN_TIME)
-        ended[token] = timers.now()
-        if len(ended) > MOST_TOKENS:
-            ended.popitem(last=False)
+        _remember(self._ended, token)
 
 
-def _forget(tokens: OrderedDict[str, float], before: float) -> None:
-    while tokens and next(iter(tokens.values())) < before:
+def _remember(tokens: OrderedDict[str, float], token: str) -> None:
+    """For a while, and no more than so many."""
+    now = timers.now()
+    while tokens and (len(tokens) >= MOST_TOKENS or next(iter(tokens.values())) < now - TOKEN_TIME):
         tokens.popitem(last=False)
+    tokens[token] = now
 
 
 class _Push(Asked):
@@ -278,6 +279,7 @@ class _Tunnel(StreamEndpoint):
         "_ended",
         "_held",
         "_last",
+        "_lingering",
         "_out",
         "_pull",
         "_spoke",
@@ -297,6 +299,7 @@ class _Tunnel(StreamEndpoint):
         self._closing = False  # closed here; what waits is still sent
         self._ended = False
         self._spoke = False
+        self._lingering: timers.Entry | None = None
         self._timer: timers.Entry | None = timers.after(ABANDONED_TIME, self._abandoned)
 
     def _gone(self) -> bool:
@@ -311,8 +314,10 @@ class _Tunnel(StreamEndpoint):
             return
         if not self._spoke:
             self._spoke = True
-            self._tunnels.spoke()
+            self._tunnels.spoke(self._token)
         self.deliver(data)
+        if self.waiting > _MOST_WAITING:
+            self.broken(ProtocolError("pht: a client that waits for no answer pushes too much"))
 
     def push_ended(self, answering: Answering) -> None:
         """A push is complete; ``answering`` is told when more may come."""
@@ -441,7 +446,7 @@ class _Tunnel(StreamEndpoint):
                 self._release()
             self._end()
         else:
-            timers.after(LINGER, self._end)
+            self._lingering = timers.after(LINGER, self._end)
 
     def consumed(self, size: int) -> None:
         if self._held and self.waiting <= _HIGH:
@@ -455,9 +460,10 @@ class _Tunnel(StreamEndpoint):
             return
         self._ended = True
         if not self._spoke:
-            self._tunnels.spoke()
-        if self._timer is not None:
-            self._timer.cancel()
+            self._tunnels.spoke(self._token)
+        for entry in (self._timer, self._lingering):
+            if entry is not None:
+                entry.cancel()
         pull, self._pull = self._pull, None
         if pull is not None:
             pull.answering.end()

@@ -314,6 +314,7 @@ class _Tunnel(StreamEndpoint):
         "_bye",
         "_heard",
         "_keeping",
+        "_lingering",
         "_out",
         "_over",
         "_paused",
@@ -340,6 +341,7 @@ class _Tunnel(StreamEndpoint):
         self._post: Asking | None = None  # the push
         self._bye = _UNSAID
         self._over = False
+        self._lingering: timers.Entry | None = None
         self._heard = True
         self._keeping = KeepAlive(SILENCE, self._was_heard, fail=self._silent, limit=SILENCE)
 
@@ -454,7 +456,13 @@ class _Tunnel(StreamEndpoint):
         if self._asking is None:
             self._finish()
         else:
-            timers.after(CLOSE_TIME, self._finish)
+            self._linger(CLOSE_TIME)
+
+    def _linger(self, seconds: float) -> None:
+        """End everything after a while."""
+        if self._lingering is not None:
+            self._lingering.cancel()
+        self._lingering = timers.after(seconds, self._finish)
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -467,7 +475,7 @@ class _Tunnel(StreamEndpoint):
         if self._bye == _ANSWERED:
             self._leave_pull()
         else:
-            timers.after(LINGER, self._finish)
+            self._linger(LINGER)
 
     def broken(self, error: BaseException) -> None:
         """The tunnel is of no use any more."""
@@ -483,6 +491,8 @@ class _Tunnel(StreamEndpoint):
         if self._over:
             return
         self._over = True
+        if self._lingering is not None:
+            self._lingering.cancel()
         self._out.clear()
         self._keeping.cancel()
         for asking in (self._asking, self._post):

@@ -5,7 +5,7 @@ import os
 import gevent
 import pytest
 
-from gostpy.errors import ConnectionClosed
+from gostpy.errors import ConnectionClosed, ProtocolError
 from gostpy.net import timers
 from gostpy.net.conn import ConnInfo
 from gostpy.stream import pht
@@ -306,11 +306,13 @@ def test_abandoned_tunnel_ends(service, monkeypatch):
     assert not service.tunnels.count
 
 
-def test_flood_of_tokens(service):
-    """Tokens that nobody uses are bounded, and forgotten after a while."""
-    statuses = [service.status("GET", "/authorize") for _ in range(pht.MOST_TOKENS + 10)]
-    assert statuses.count(429) == 10
-    assert not service.conns
+def test_flood_of_tokens(service, monkeypatch):
+    """Tokens that nobody uses are bounded, and forgotten after a while; others still get theirs."""
+    quick(monkeypatch, MOST_TOKENS=100)
+    tokens = [service.token() for _ in range(150)]
+    assert len(service.tunnels._tokens) == 100
+    assert service.push(tokens[0], b"x") == 403
+    assert service.push(tokens[-1], b"x") == 200
     service.tunnels._tokens = type(service.tunnels._tokens)(
         (token, timers.now() - 100) for token in service.tunnels._tokens
     )
@@ -326,13 +328,30 @@ def test_flood_of_unknown_tokens(service):
 
 
 def test_flood_of_silent_tunnels(service, monkeypatch):
-    """A client that makes its tokens cannot have more than so many conns that say nothing."""
+    """A client that makes its tokens cannot have more than so many conns that say nothing, nor
+    keep others out with them."""
     quick(monkeypatch, MOST_SILENT=50)
+    assert service.push(OWN, b"x") == 200
     targets = [f"/pull?token={number:020d}" for number in range(60)]
     statuses = [service.ask("GET", target)[1].status for target in targets]
-    assert statuses.count(429) == 10
-    assert service.push(f"{0:020d}", b"x") == 200  # one has spoken: there is room
-    assert service.ask("GET", targets[-1])[1].status == 200
+    assert statuses == [200] * 60
+    assert service.tunnels.count == 51
+    assert [conn.endpoint.reason is not None for conn in service.conns[:12]] == (
+        [False] + [True] * 10 + [False]
+    )
+    assert service.push(OWN, b"x") == 200
+
+
+def test_pushes_whose_answers_are_not_awaited(service):
+    """Of many at a time, no more is kept than a well-behaved client could have sent."""
+    answers = [
+        service.ask("POST", f"/push?token={OWN}", one_line(bytes(700_000))) for _ in range(50)
+    ]
+    (conn,) = service.conns
+    assert len(conn.endpoint._arrived) < 6 << 20
+    assert isinstance(conn.endpoint.reason, ProtocolError)
+    assert not service.tunnels.count
+    assert {answer.status for _, answer in answers} == {410}
 
 
 def test_ended_tokens_are_bounded(service, monkeypatch):

@@ -126,6 +126,20 @@ def test_pull_without_a_line_is_the_end(server, conn):
         conn.sendall(b"x")
 
 
+def test_nothing_is_left_of_a_tunnel_that_has_ended(server):
+    """Its time to linger is over at once."""
+    client = Client(Paths(), ConnInfo(peer=("192.0.2.1", 80)))
+    client.begin(server)
+    conn = client.open()
+    endpoint = conn.endpoint
+    conn.close()
+    server.take("push").answer()  # the empty one
+    server.take("pull").answer()
+    gevent.idle()
+    assert not client.stream_count
+    assert endpoint._lingering.callback is None
+
+
 @pytest.mark.parametrize("kind", ["pull", "push"])
 @pytest.mark.parametrize("status", [403, 410, 500])
 def test_refused(server, conn, kind, status):
