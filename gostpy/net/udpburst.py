@@ -50,7 +50,8 @@ def send_all(packets: PacketConn, datagrams: Sequence[bytes], address: str) -> N
 
 
 class BurstSocket(UDPSocket):
-    """Takes over the OS socket of a UDPSocket, which is over by that. Empty datagrams are skipped.
+    """Takes over the OS socket of a UDPSocket, which is over by that. Empty datagrams are skipped,
+    and those from port 0, which are forged.
 
     Args:
         together: receive many datagrams at a time; else a few in one turn of the loop, for users
@@ -91,7 +92,7 @@ class BurstSocket(UDPSocket):
                         continue
                     raise
                 self.refused = 0
-                if size:
+                if size and (self._peer or sender[1]):  # nobody can be answered at port 0
                     self._hand_over(size, extra, self._peer or format_address(sender))
                 if self.closed or self._hold:
                     return

@@ -12,6 +12,8 @@ import pytest
 
 from gostpy.net.packet import UDPSocket, dial_udp, listen_udp
 from gostpy.net.udpburst import BurstSocket
+from gostpy.wire.ip import udp_packet
+from tests.net.privileges import needs_raw_sockets
 
 
 class Sink:
@@ -125,3 +127,17 @@ def test_the_first_conn_is_over() -> None:
     second = BurstSocket(first)
     assert type(first) is UDPSocket and first.closed and not second.closed
     second.close()
+
+
+@needs_raw_sockets
+def test_datagrams_from_port_0_are_skipped(ends: tuple[BurstSocket, BurstSocket, str]) -> None:
+    """Several at a time to there are refused, as if the system could not send several at all."""
+    server, client, address = ends
+    there = Sink()
+    server.start(there)
+    here = socket.inet_aton("127.0.0.1")
+    forged = udp_packet(here, here, (0, server.info.local[1]), b"forged")
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.sendto(forged[:26] + bytes(2) + forged[28:], ("127.0.0.1", 0))  # without a checksum
+    client.send_now(b"real")
+    assert there.wait(1) == [b"real"]
