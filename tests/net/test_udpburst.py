@@ -132,7 +132,7 @@ def test_the_first_conn_is_over() -> None:
 @needs_raw_sockets
 def test_datagrams_from_port_0_are_skipped(ends: tuple[BurstSocket, BurstSocket, str]) -> None:
     """Several at a time to there are refused, as if the system could not send several at all."""
-    server, client, address = ends
+    server, client, _ = ends
     there = Sink()
     server.start(there)
     here = socket.inet_aton("127.0.0.1")
