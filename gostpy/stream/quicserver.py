@@ -4,9 +4,10 @@ New connections are told once their handshake is complete, so that an address th
 reaches guards or limits.
 
 Routing  by the connection id in each datagram, over any packet conn; addresses may change
-Bounds   connections whose handshake is not complete: above RETRY_ABOVE a client has to show that
-         it is where it says (Retry), above MOST_HALF_OPEN nobody new is let in; nothing is sent to
-         an address that was not shown to be right beyond three times what came from there
+Bounds   connections whose handshake is not complete: above RETRY_ABOVE, or in a flood of senseless
+         datagrams, a client has to show that it is where it says (Retry); above MOST_HALF_OPEN
+         nobody new is let in; nothing is sent to an address that was not shown to be right beyond
+         three times what came from there
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from aioquic.quic.packet import (
     encode_quic_version_negotiation,
     pull_quic_header,
 )
-from aioquic.quic.retry import QuicRetryTokenHandler
 
 from gostpy.errors import GostError
 from gostpy.interfaces import Log
@@ -31,6 +31,7 @@ from gostpy.net.dial import split_address
 from gostpy.net.packet import PacketConn
 from gostpy.net.udpburst import send_all
 from gostpy.stream.quic import Quic, QuicSettings, clock
+from gostpy.stream.quicretry import RetryTokens
 from gostpy.stream.quictls import QuicTLS
 
 __all__ = ["MOST_HALF_OPEN", "RETRY_ABOVE", "QuicServer"]
@@ -39,6 +40,9 @@ RETRY_ABOVE = 64
 """Connections whose handshake is not complete, above which clients have to show their address."""
 
 MOST_HALF_OPEN = 512
+
+MOST_SENSELESS = 64
+"""First datagrams in a second that cannot be opened, above which clients have to show theirs."""
 
 _FIRST_SIZE = 1200
 _ID_SIZE = 8
@@ -70,7 +74,9 @@ class QuicServer:
         self._routes: dict[bytes, Quic] = {}
         self._ids: dict[Quic, set[bytes]] = {}
         self._half_open: set[Quic] = set()
-        self._tokens = QuicRetryTokenHandler()
+        self._tokens = RetryTokens()
+        self._senseless = 0  # first datagrams of this second that could not be opened
+        self._second = 0
         self._closing = False
 
     def __len__(self) -> int:
@@ -142,11 +148,12 @@ class QuicServer:
         if header.packet_type != QuicPacketType.INITIAL or len(header.destination_cid) < _ID_SIZE:
             return
         original, retried = header.destination_cid, None
-        if header.token or len(self._half_open) >= RETRY_ABOVE:
+        wary = self._wary()
+        if header.token or wary:
             shown = self._shown(header, address)
             if shown is not None:
                 original, retried = shown, header.destination_cid
-            elif len(self._half_open) >= RETRY_ABOVE:
+            elif wary:
                 if not header.token:
                     self._retry(header, address)
                 return
@@ -154,29 +161,25 @@ class QuicServer:
             quic = self._begin(header.destination_cid, original, retried, address)
             quic.datagram(data, address)
             if not quic.core.begun:  # no packet in it could be opened
+                self._senseless += 1
                 quic.ended(None)
+
+    def _wary(self) -> bool:
+        """Clients have to show where they are: too many are half open, or send senseless data,
+        which costs a fifth of a millisecond each to find out."""
+        second = int(clock())
+        if second != self._second:
+            self._second = second
+            self._senseless = 0
+        return len(self._half_open) >= RETRY_ABOVE or self._senseless >= MOST_SENSELESS
 
     def _shown(self, header: Any, address: str) -> bytes | None:
         """The id of the first attempt, if the client returns a token that was sent to it."""
-        try:
-            found = self._tokens.validate_token(
-                address=split_address(address),
-                destination_cid=header.destination_cid,
-                token=header.token,
-                now=clock(),
-            )
-        except ValueError:  # of another server, or too old
-            return None
-        return bytes(found)
+        return self._tokens.first_id(address, header.destination_cid, header.token, clock())
 
     def _retry(self, header: Any, address: str) -> None:
         source = Quic.new_id()
-        token = self._tokens.create_token(
-            address=split_address(address),
-            original_destination_connection_id=header.destination_cid,
-            retry_source_connection_id=source,
-            now=clock(),
-        )
+        token = self._tokens.create(address, header.destination_cid, source, clock())
         answer = encode_quic_retry(
             version=header.version,
             source_cid=source,
