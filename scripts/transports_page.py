@@ -84,27 +84,26 @@ def made_of(row: Stack) -> str:
     return " over ".join(f"`{name}`" for name in reversed(row.parts))
 
 
-def groups(rows: dict[str, Stack]) -> dict[str, tuple[str, ...]]:
-    """First name -> all names with an equal row."""
-    found: dict[str, tuple[str, ...]] = {}
-    for name, row in rows.items():
-        for first in found:
-            if rows[first] == row:
-                found[first] += (name,)
+def groups() -> list[list[str]]:
+    """Names by their first letters, those with the same rows on both sides together."""
+    found: list[list[str]] = []
+    for name in sorted({*LISTENERS, *DIALERS}):
+        rows = (LISTENERS.get(name), DIALERS.get(name))
+        for names in found:
+            if (LISTENERS.get(names[0]), DIALERS.get(names[0])) == rows:
+                names.append(name)
                 break
         else:
-            found[name] = (name,)
+            found.append([name])
     return found
 
 
-def section(names: tuple[str, ...]) -> list[str]:
+def section(names: list[str]) -> list[str]:
     """What is known of the names that share their rows."""
     name = names[0]
     lines = [f"## {', '.join(f'`{each}`' for each in names)}", ""]
-    sides = [("Listener", LISTENERS), ("Dialer", DIALERS)]
-    row = LISTENERS.get(name) or DIALERS[name]
-    lines += [about(row.parts[-1]), ""]
-    for title, rows in sides:
+    lines += [about((LISTENERS.get(name) or DIALERS[name]).parts[-1]), ""]
+    for title, rows in (("Listener", LISTENERS), ("Dialer", DIALERS)):
         if name in rows:
             lines += [f"**{title}**: {made_of(rows[name])}.", ""]
             lines += table(rows[name], title == "Listener")
@@ -113,24 +112,7 @@ def section(names: tuple[str, ...]) -> list[str]:
 
 def render() -> str:
     """The whole page."""
-    listening, dialing = groups(LISTENERS), groups(DIALERS)
-    sections: dict[str, tuple[str, ...]] = {}
-    for name in sorted({*LISTENERS, *DIALERS}):
-        same = next((names for names in listening.values() if name in names), (name,))
-        also = next((names for names in dialing.values() if name in names), (name,))
-        shared = tuple(
-            sorted(
-                each
-                for each in {*same, *also}
-                if (LISTENERS.get(each), DIALERS.get(each))
-                == (LISTENERS.get(name), DIALERS.get(name))
-            )
-        )
-        if not any(name in names for names in sections.values()):
-            sections[name] = shared
-    lines: list[str] = []
-    for names in sections.values():
-        lines += section(names)
+    lines = [line for names in groups() for line in section(names)]
     return HEAD + "\n".join(lines).rstrip() + "\n"
 
 
