@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gostpy.errors import ConnectionClosed
 from gostpy.interfaces import Context, Open
 from gostpy.net.conn import Conn, ConnInfo
-from gostpy.net.endpoint import Endpoint
+from gostpy.net.ended import EndedEndpoint
 from gostpy.wire.codec import Buffer
 
 __all__ = ["Carrier", "Options"]
@@ -33,42 +33,19 @@ class Carrier:
         return Conn(_Nowhere(), ConnInfo(peer=self.context.address))
 
 
-class _Nowhere(Endpoint):
-    """An endpoint without another end."""
+class _Nowhere(EndedEndpoint):
+    """It fails where an ended one is at its end."""
 
     __slots__ = ()
 
     def __init__(self) -> None:
-        self.conn = None
-        self.on_drain = None
-
-    def _fail(self) -> ConnectionClosed:
-        return ConnectionClosed("a direct node is no connection: its connector must be direct")
+        super().__init__("a direct node is no connection: its connector must be direct")
 
     def recv(self) -> Buffer:
-        raise self._fail()
-
-    def sendall(self, data: Buffer) -> None:
-        raise self._fail()
+        raise ConnectionClosed(self.reason)
 
     def start(self) -> None:
         if self.conn is not None:
-            self.conn.fail(self._fail())
-
-    def pause(self) -> None:
-        """Nothing comes."""
+            self.conn.fail(ConnectionClosed(self.reason))
 
     resume = start
-
-    def write(self, data: Buffer) -> bool:
-        raise self._fail()
-
-    @property
-    def pending(self) -> bool:
-        return False
-
-    def shut(self) -> None:
-        """Nobody listens."""
-
-    def close(self, now: bool = False) -> None:
-        self.conn = None

@@ -112,14 +112,10 @@ class GuardPoints:
         try:
             if self._carrier_meter is not None:
                 conn.meter = self._carrier_meter(_ip(conn.info.peer))
-            release = self._enter(conn.info) if getattr(conn, "network", "") != "ip" else None
         except (Denied, LimitExceeded):
             self.refused += 1
             return False
-        if release is not None:
-            freed = release
-            conn.on_close = lambda _: freed()
-        return True
+        return getattr(conn, "network", "") == "ip" or self.stream(conn)
 
     def stream(self, conn: Any) -> bool:
         try:

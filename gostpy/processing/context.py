@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gostpy.errors import AuthFailed, Denied, LimitExceeded
+from gostpy.errors import AuthFailed, Denied, GostError, LimitExceeded
 from gostpy.interfaces import Authenticate, Credentials, Hop, Log, Request, Router, TLSSettings
 from gostpy.net import timers
 from gostpy.net.conn import Conn, format_address
@@ -14,7 +14,21 @@ from gostpy.net.metered import join
 from gostpy.net.pipe import Pipe, pipe
 from gostpy.net.sockopt import DEFAULT, SocketOptions
 
-__all__ = ["HandlerContext"]
+__all__ = ["HandlerContext", "dial_node"]
+
+
+def dial_node(dial: Callable[[Request], Any], request: Request, node: Any) -> Any:
+    """A conn by ``dial(request)`` to a target of the forwarder, whose failures and successes count
+    for its selection; ``node`` may be None. Raises what ``dial`` raises."""
+    try:
+        upstream = dial(request)
+    except (GostError, OSError):
+        if node is not None:
+            node.marker.mark()
+        raise
+    if node is not None:
+        node.marker.reset()
+    return upstream
 
 
 @dataclass(slots=True)

@@ -13,10 +13,9 @@ from gostpy.errors import ConnectionClosed, Unsupported
 from gostpy.interfaces import Context, Request
 from gostpy.net.conn import Conn, ConnInfo
 from gostpy.net.dial import dial_tcp, dial_unix
-from gostpy.net.endpoint import Endpoint
+from gostpy.net.ended import EndedEndpoint
 from gostpy.net.packet import PacketConn, dial_udp
 from gostpy.options import opt
-from gostpy.wire.codec import Buffer
 
 __all__ = ["Connector", "ConnectorOptions"]
 
@@ -50,7 +49,7 @@ class Connector:
         conn.close()
         network, address = request.network, request.address
         if self.options.action == "reject":
-            return _EndedPackets() if network.startswith("udp") else Conn(_EndedEndpoint())
+            return _EndedPackets() if network.startswith("udp") else Conn(EndedEndpoint("rejected"))
         sockets = self.context.sockets
         if network.startswith("tcp"):
             return dial_tcp(address, sockets, timeout=_TIMEOUT)
@@ -61,47 +60,8 @@ class Connector:
         raise Unsupported(f"cannot dial network {network!r} directly")
 
 
-class _EndedEndpoint(Endpoint):
-    """Nothing comes from it, nothing can be sent to it."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.conn = None
-        self.on_drain = None
-
-    def recv(self) -> Buffer:
-        return b""
-
-    def sendall(self, data: Buffer) -> None:
-        raise ConnectionClosed("rejected")
-
-    def start(self) -> None:
-        if self.conn is not None:
-            self.conn.eof()
-
-    def pause(self) -> None:
-        """There is nothing to hold."""
-
-    def resume(self) -> None:
-        """There is nothing to go on with."""
-
-    def write(self, data: Buffer) -> bool:
-        raise ConnectionClosed("rejected")
-
-    @property
-    def pending(self) -> bool:
-        return False
-
-    def shut(self) -> None:
-        """There is no peer to tell."""
-
-    def close(self, now: bool = False) -> None:
-        self.conn = None
-
-
 class _EndedPackets(PacketConn):
-    """The same for datagrams."""
+    """Datagrams that come from nowhere and can be sent nowhere."""
 
     def __init__(self) -> None:
         super().__init__(ConnInfo())

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gostpy.errors import DialFailed, GostError
+from gostpy.errors import DialFailed
 from gostpy.interfaces import Context, Request
 from gostpy.net import timers
 from gostpy.net.conn import Conn
@@ -21,7 +21,7 @@ from gostpy.net.metered import join
 from gostpy.net.packet import PacketConn, StreamPackets
 from gostpy.net.packetpipe import PacketPipe, pipe_packets
 from gostpy.options import opt
-from gostpy.processing.context import HandlerContext
+from gostpy.processing.context import HandlerContext, dial_node
 from gostpy.processing.sniffing import CacheOptions, SniffingOptions, refuse_unbuilt
 from gostpy.processing.udprelay import relay_packets
 from gostpy.wire import proxyprotocol
@@ -144,15 +144,7 @@ class Handler:
     def _dial(self, conn: Any, request: Request) -> Any:
         """A conn to the chosen target, whose address the request gets. Raises RouteError."""
         node = self._select(conn, request)
-        try:
-            upstream = self._reach(request)
-        except (GostError, OSError):
-            if node is not None:
-                node.marker.mark()
-            raise
-        if node is not None:
-            node.marker.reset()
-        return upstream
+        return dial_node(self._reach, request, node)
 
     def _reach(self, request: Request) -> Any:
         """A conn to the request's address, told where its bytes come from."""

@@ -16,7 +16,7 @@ from typing import Any
 from gostpy.errors import ConfigError, Denied, GostError, LimitExceeded, ProtocolError, Unsupported
 from gostpy.interfaces import Request
 from gostpy.options import no_effect, opt
-from gostpy.processing.context import HandlerContext
+from gostpy.processing.context import HandlerContext, dial_node
 from gostpy.processing.http2.forwarding import forward
 from gostpy.stream.http2exchange import StreamExchange
 from gostpy.wire.address import split_target
@@ -62,12 +62,10 @@ class Handler:
         request = self._admit(exchange)
         node = self._choose(exchange, request)
         try:
-            upstream = context.dial(request)
+            upstream = dial_node(context.dial, request, node)
         except (GostError, OSError):
-            node.marker.mark()
             self._refuse(exchange, 502)
             raise
-        node.marker.reset()
         exchange.request = _forwarded(exchange)
         forward(context, exchange, upstream, request, self._lines, 0.0)
 

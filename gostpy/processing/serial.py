@@ -12,10 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gostpy.errors import ConfigError, DialFailed, GostError
+from gostpy.errors import ConfigError, DialFailed
 from gostpy.net.serialport import SerialEndpoint, SerialPort
 from gostpy.options import opt
-from gostpy.processing.context import HandlerContext
+from gostpy.processing.context import HandlerContext, dial_node
 from gostpy.processing.forward import Connector, ConnectorOptions
 
 __all__ = ["Connector", "ConnectorOptions", "Handler", "HandlerOptions"]
@@ -54,12 +54,7 @@ class Handler:
         if node is None:
             raise DialFailed("no target is available for this request")
         request.network, request.address = "serial", _port(str(conn.info.local), node.address)
-        try:
-            upstream = context.dial(request)
-        except GostError:
-            node.marker.mark()
-            raise
-        node.marker.reset()
+        upstream = dial_node(context.dial, request, node)
         if isinstance(upstream.endpoint, SerialEndpoint):
             upstream.endpoint.limit(self.options.timeout)
         context.relay(conn, upstream, request)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gostpy.errors import DialFailed, GostError
+from gostpy.errors import DialFailed
 from gostpy.options import opt
-from gostpy.processing.context import HandlerContext
+from gostpy.processing.context import HandlerContext, dial_node
 from gostpy.processing.forward import Connector, ConnectorOptions
 from gostpy.processing.sniffing import SniffingOptions, refuse_unbuilt
 
@@ -58,10 +58,5 @@ class Handler:
         if node is None:
             raise DialFailed("no target is available for this request")
         request.network, request.address = "unix", node.address
-        try:
-            upstream = context.dial(request)
-        except GostError:
-            node.marker.mark()
-            raise
-        node.marker.reset()
+        upstream = dial_node(context.dial, request, node)
         self._relay(conn, upstream, request)

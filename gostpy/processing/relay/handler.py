@@ -15,7 +15,7 @@ from gostpy.net.conn import Conn
 from gostpy.net.dial import dial_unix
 from gostpy.net.framed import ShortFramedConn
 from gostpy.net.timers import timeout
-from gostpy.processing.context import HandlerContext
+from gostpy.processing.context import HandlerContext, dial_node
 from gostpy.processing.relay.bind import serve_bind
 from gostpy.processing.relay.options import HandlerOptions
 from gostpy.processing.relay.replies import refuse
@@ -91,11 +91,9 @@ class Handler:
             refuse(conn, Status.SERVICE_UNAVAILABLE, unusable)
         request.address = node.address
         try:
-            upstream = context.dial(request)
+            upstream = dial_node(context.dial, request, node)
         except (GostError, OSError) as error:
-            node.marker.mark()
             refuse(conn, Status.HOST_UNREACHABLE, error)
-        node.marker.reset()
         self._relay(conn, upstream, request, context.relay)
 
     def _relay(self, conn: Conn, upstream: Any, request: Request, streams: Relay) -> None:

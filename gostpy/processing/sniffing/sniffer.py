@@ -22,7 +22,7 @@ from gostpy.errors import Denied, DialFailed, GostError
 from gostpy.interfaces import Request
 from gostpy.net.conn import Conn
 from gostpy.net.timers import timeout
-from gostpy.processing.context import HandlerContext
+from gostpy.processing.context import HandlerContext, dial_node
 from gostpy.processing.sniffing.detect import detect
 from gostpy.processing.sniffing.exchanges import Exchanges, refuse
 from gostpy.processing.sniffing.nodes import decoded_path, rules_of
@@ -251,16 +251,8 @@ class Sniffer:
 
     def _reach(self, node: Any, request: Request, dial: Dial) -> Conn:
         """A conn to the node; failures and successes count for its selection."""
-        try:
-            upstream: Conn = dial(request)
-        except (GostError, OSError):
-            if node is not None:
-                node.marker.mark()
-            raise
-        if node is None:
-            return upstream
-        node.marker.reset()
-        if node.tls is not None:
+        upstream: Conn = dial_node(dial, request, node)
+        if node is not None and node.tls is not None:
             try:
                 with timeout(self._read_timeout, "TLS handshake timed out"):
                     connect_tls(upstream, self._tls_context(node.tls), node.tls.server_name)

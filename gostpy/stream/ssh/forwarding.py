@@ -20,14 +20,13 @@ from gevent.event import Event
 from gostpy.errors import ConnectionClosed, Rejected, Truncated, Unsupported
 from gostpy.net.binding import BACKLOG, Arrivals
 from gostpy.net.conn import Conn, ConnInfo
-from gostpy.net.endpoint import Endpoint
+from gostpy.net.ended import EndedEndpoint
 from gostpy.net.timers import timeout
 from gostpy.stream.session import Delivered
 from gostpy.stream.ssh.channel import Channel
 from gostpy.stream.ssh.link import Link
 from gostpy.stream.ssh.requests import Reply
 from gostpy.stream.ssh.session import Session
-from gostpy.wire.codec import Buffer
 from gostpy.wire.ssh.fields import Fields, string, uint32
 from gostpy.wire.ssh.messages import Open, OpenReason, Target
 
@@ -46,45 +45,7 @@ MOST_FORWARDS = 128
 
 _ANSWER_TIMEOUT = 30.0
 
-
-class _NoBytes(Endpoint):
-    """Of a conn that stands for something else: nothing comes from it, it takes nothing."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.conn = None
-        self.on_drain = None
-
-    def recv(self) -> Buffer:
-        return b""
-
-    def sendall(self, data: Buffer) -> None:
-        raise ConnectionClosed("this conn of sshd carries no bytes: it needs the sshd protocol")
-
-    def start(self) -> None:
-        if self.conn is not None:
-            self.conn.eof()
-
-    def pause(self) -> None:
-        """There is nothing to hold."""
-
-    def resume(self) -> None:
-        """There is nothing to go on with."""
-
-    def write(self, data: Buffer) -> bool:
-        self.sendall(data)
-        return True
-
-    @property
-    def pending(self) -> bool:
-        return False
-
-    def shut(self) -> None:
-        """There is no peer to tell."""
-
-    def close(self, now: bool = False) -> None:
-        self.conn = None
+_NO_BYTES = "this conn of sshd carries no bytes: it needs the sshd protocol"
 
 
 # -- server --------------------------------------------------------------------------------------
@@ -101,7 +62,7 @@ class ForwardRequest(Conn):
     def __init__(
         self, session: ForwardingServer, info: ConnInfo, host: str, port: int, reply: Reply | None
     ) -> None:
-        super().__init__(_NoBytes(), info)
+        super().__init__(EndedEndpoint(_NO_BYTES), info)
         self.host = host
         self.port = port
         self.bound = 0
@@ -184,7 +145,7 @@ class Way(Conn):
     """A conn that stands for the session, until it is known where a channel should lead."""
 
     def __init__(self, session: ForwardingClient, info: ConnInfo) -> None:
-        super().__init__(_NoBytes(), info)
+        super().__init__(EndedEndpoint(_NO_BYTES), info)
         self.session = session
 
 
